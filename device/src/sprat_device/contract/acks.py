@@ -1,0 +1,54 @@
+"""The hub's word after its commit: these frames are safe, the device may forget them (PUBACK is transport only)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from sprat_device.contract.errors import ContractError
+from sprat_device.contract.fields import Fields
+from sprat_device.contract.phases import Lane
+
+SCHEMA: Final = "sprat.ack/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Ranges of seq, both ends included, of one lane in one epoch; `new_epoch` tells a cloned spool to start anew."""
+
+    epoch: int
+    lane: Lane
+    ranges: tuple[tuple[int, int], ...]
+    new_epoch: bool = False
+
+    def dump(self) -> bytes:
+        """Encode for the wire."""
+        document = {
+            "schema": SCHEMA, "epoch": f"{self.epoch:016x}", "lane": self.lane, "ranges": self.ranges, "new_epoch": self.new_epoch,
+        }  # fmt: skip
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def parse(raw: bytes) -> Ack:
+    """Read an ack, or raise ContractError."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as exc:
+        raise ContractError(f"ack: not JSON ({exc})") from exc
+    fields = Fields(document, "ack")
+    fields.schema(SCHEMA)
+    return Ack(
+        epoch=fields.value("epoch", lambda value: int(str(value), 16)),
+        lane=fields.value("lane", lambda value: Lane(str(value))),
+        ranges=fields.items("ranges", _range),
+        new_epoch=fields.boolean("new_epoch", default=False),
+    )
+
+
+def _range(raw: object, where: str) -> tuple[int, int]:
+    match raw:
+        case [int(first), int(last)] if 0 <= first <= last:
+            return first, last
+        case _:
+            raise ContractError(f"{where}: expected [first, last] with 0 <= first <= last")
