@@ -1,0 +1,1 @@
+"""The server: fleet, releases, rollouts, telemetry and console over one folder."""
