@@ -1,0 +1,1 @@
+"""Who gets which release, when: waves with gates, stepped by a pure machine."""

@@ -1,0 +1,1 @@
+"""What comes back from devices: frames in, committed, acked, rolled up, watched."""
