@@ -1,0 +1,1 @@
+"""Data sets: columns by name, their content hash, their splits, their quality, their labels."""
