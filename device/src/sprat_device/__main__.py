@@ -1,0 +1,130 @@
+"""`sprat-device`: the entry. Argument parsing is the standard library's, for a device pays for every package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sprat_device import VERSION
+from sprat_device.contract.errors import SpratError
+
+DEFAULT_STATE = "/var/lib/sprat"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        return _dispatch([a for a in arguments if a != "--debug"])
+    except SpratError as exc:
+        if debug:
+            raise
+        print(f"sprat-device: {' '.join(str(exc).split())}", file=sys.stderr)
+        return exc.exit_code
+    except OSError as exc:
+        if debug:
+            raise
+        print(f"sprat-device: {exc.filename or 'this machine'}: {exc.strerror or exc}", file=sys.stderr)
+        return 4
+    except KeyboardInterrupt:
+        print("sprat-device: interrupted", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    # Programs of their own, with arguments of their own: they are also run without this entry.
+    if arguments[:1] == ["check"]:
+        from sprat_device.inference import check
+
+        return check.main(arguments[1:])
+    if arguments[:1] == ["infer"]:
+        from sprat_device.inference import infer
+
+        return infer.main(arguments[1:])
+    parsed = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = parsed.run
+    return run(parsed)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sprat-device",
+        description="The agent of Sprat: runs models, buffers telemetry, installs signed bundles.",
+        epilog="Example: sprat-device enrol --hub https://hub.local:8443 --token sprat1.… && sprat-device run",
+    )
+    parser.add_argument("--version", action="version", version=f"sprat-device {VERSION}")
+    parser.add_argument("--debug", action="store_true", help="show a traceback with an error")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    enrol = _command(commands, "enrol", _enrol, "get an identity; pin the hub and the signing root",
+                     "sprat-device enrol --hub https://hub.local:8443 --token sprat1.…")  # fmt: skip
+    enrol.add_argument("--hub", required=True, help="address of the hub's device port")
+    enrol.add_argument("--token", required=True, help="one-time token of `sprat enrol token`; - reads it from stdin")
+    enrol.add_argument("--device", default="", help="the name to ask for")
+
+    run = _command(commands, "run", _run, "the agent", "sprat-device run --state /var/lib/sprat")
+    run.add_argument("--show-settings", action="store_true", help="print every setting and where it came from")
+
+    _command(commands, "status", _status, "slots, phase, ledger and last errors", "sprat-device status --json")
+    install = _command(commands, "install", _install, "install from a copied repository, with the same checks",
+                       "sprat-device install /media/stick/repository")  # fmt: skip
+    install.add_argument("folder", type=Path, help="folder with metadata/ and targets/")
+    commands.add_parser("check", help="golden set, latency and memory of a bundle on this device", add_help=False)
+    commands.add_parser("infer", help="run a bundle over a file", add_help=False)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str) -> Any:
+    parser = commands.add_parser(name, help=help_, description=help_, epilog=f"Example: {example}")
+    state = os.environ.get("SPRAT_STATE", DEFAULT_STATE)
+    parser.add_argument("--state", type=Path, default=Path(state), help="the device's state folder (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _say(parsed: argparse.Namespace, document: dict[str, Any], line: str) -> int:
+    print(json.dumps(document) if parsed.json else line)
+    return 0
+
+
+def _enrol(parsed: argparse.Namespace) -> int:
+    from sprat_device.board import identity
+
+    token = sys.stdin.readline() if parsed.token == "-" else parsed.token  # noqa: S105 - not a password
+    found = identity.enrol(parsed.hub, token, parsed.state, device=parsed.device)
+    return _say(
+        parsed,
+        {"device": found.device, "channel": found.channel, "models": list(found.models)},
+        f"enrolled as {found.device}, channel {found.channel}, models {', '.join(found.models) or 'none'}",
+    )
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from sprat_device import daemon
+
+    return daemon.show_settings(parsed.state) if parsed.show_settings else daemon.run(parsed.state)
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    from sprat_device import status
+
+    document = status.read(parsed.state)
+    return _say(parsed, document, "\n".join(status.lines(document)))
+
+
+def _install(parsed: argparse.Namespace) -> int:
+    from sprat_device import daemon
+
+    done = daemon.install_folder(parsed.state, parsed.folder)
+    return _say(parsed, done, "\n".join(f"{model}: {what}" for model, what in done.items()) or "nothing to install")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
