@@ -1,0 +1,82 @@
+"""Time as a port: a monotonic clock that counts through suspend, the wall clock, and whether to believe it.
+
+A board without a battery starts at 1970 or at its last shutdown; until NTP has set the clock every frame says so, and
+the hub re-times it by boot id and monotonic time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+import time
+import uuid
+from pathlib import Path
+from typing import Final, Protocol
+
+from sprat_device.contract.phases import ClockState
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_TIMESYNC: Final = Path("/run/systemd/timesync/synchronized")
+"""systemd-timesyncd touches it when the clock was set; it is gone after a reboot."""
+_TIMEX_SIZE: Final = 512
+"""More than the 208 bytes of `struct timex`; all zero means modes = 0: read only."""
+_TIME_OK: Final = range(5)
+"""States of adjtimex(2) below TIME_ERROR, which says that the kernel's clock is not synchronised."""
+
+
+class Clock(Protocol):
+    """What time it is."""
+
+    @property
+    def boot_id(self) -> bytes:
+        """Return 16 bytes that change with every boot."""
+
+    def monotonic_us(self) -> int:
+        """Return microseconds since boot, suspend included."""
+
+    def wall_us(self) -> int:
+        """Return microseconds since 1970 in UTC."""
+
+    def state(self) -> ClockState:
+        """Tell whether the wall clock may be believed."""
+
+
+class SystemClock:
+    """The machine's clocks; `fixed_state` overrides the question whether the wall clock is synchronised."""
+
+    def __init__(self, fixed_state: ClockState | None = None, *, boot_id_file: Path = _BOOT_ID) -> None:
+        self._fixed_state = fixed_state
+        self._boot_id = _read_boot_id(boot_id_file)
+
+    @property
+    def boot_id(self) -> bytes:
+        """Return the kernel's boot id, or a random one where there is none."""
+        return self._boot_id
+
+    def monotonic_us(self) -> int:
+        """Return microseconds since boot, suspend included."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+    def wall_us(self) -> int:
+        """Return microseconds since 1970 in UTC."""
+        return time.time_ns() // 1000
+
+    def state(self) -> ClockState:
+        """Ask the kernel (any NTP client tells it), then systemd."""
+        if self._fixed_state is not None:
+            return self._fixed_state
+        synchronised = _kernel_is_synchronised() or _TIMESYNC.exists()
+        return ClockState.SYNCHRONISED if synchronised else ClockState.UNSYNCHRONISED
+
+
+def _read_boot_id(path: Path) -> bytes:
+    try:
+        return uuid.UUID(path.read_text(encoding="ascii").strip()).bytes
+    except (OSError, ValueError):
+        # Not every container shows /proc/sys: a random id makes each start a boot of its own, which only costs re-timing.
+        return secrets.token_bytes(16)
+
+
+def _kernel_is_synchronised() -> bool:
+    adjtimex = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
+    return adjtimex is not None and adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE)) in _TIME_OK

@@ -1,0 +1,91 @@
+"""What a setting accepts: each reader takes a raw value or its text and returns the value, or says what it expects.
+
+`line_of` finds the line of a key in a TOML text, for error messages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+
+def integer(low: int, high: int = 2**53) -> Callable[[object], int]:
+    """Accept an int, or its digits, within bounds."""
+
+    def read(raw: object) -> int:
+        value = int(raw) if isinstance(raw, str) and re.fullmatch(r"-?\d+", raw) else raw
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"an integer from {low} to {high}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Callable[[object], float]:
+    """Accept a finite number within bounds."""
+
+    def read(raw: object) -> float:
+        try:
+            value = float(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else None
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def boolean(raw: object) -> bool:
+    """Accept true or false (in text also 1 or 0)."""
+    value = {"true": True, "1": True, "false": False, "0": False}.get(raw.lower()) if isinstance(raw, str) else raw
+    if not isinstance(value, bool):
+        raise ValueError("true or false")  # noqa: TRY004 - one family for whatever is wrong with a value
+    return value
+
+
+def choice(*known: str) -> Callable[[object], str]:
+    """Accept one of the known words."""
+
+    def read(raw: object) -> str:
+        if raw not in known:
+            raise ValueError(f"one of {', '.join(known)}")
+        return str(raw)
+
+    return read
+
+
+def choices(*known: str) -> Callable[[object], tuple[str, ...]]:
+    """Accept a list of known words, in text separated by commas."""
+
+    def read(raw: object) -> tuple[str, ...]:
+        values = [part.strip() for part in raw.split(",")] if isinstance(raw, str) else raw
+        if not isinstance(values, list | tuple) or not values or not set(values) <= set(known):
+            raise ValueError(f"a list of {', '.join(known)}")
+        return tuple(values)
+
+    return read
+
+
+def text(raw: object) -> str:
+    """Accept a string."""
+    if not isinstance(raw, str):
+        raise ValueError("a string")  # noqa: TRY004 - one family for whatever is wrong with a value
+    return raw
+
+
+def line_of(text: str, key: str, *, table: int = 0) -> int:
+    """Find where a key stands; tomllib does not tell, so an inline table counts as the line of its name."""
+    section, _, name = key.rpartition(".")
+    current, seen, found = "", -1, 1
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[{1,2}\s*([\w.-]+)\s*\]{1,2}", line):
+            current = header[1]
+            seen += current == section
+            found = number if key == current or (current == section and seen == table) else found
+        elif re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*[.=]", line) and current == section:
+            if not section or seen == table:
+                return number
+        elif section and re.match(rf"\s*{re.escape(section)}\s*[.=]", line):
+            found = number
+    return found
