@@ -1,0 +1,1 @@
+"""From build to signed repository: write bundles, hold signing keys, sign and publish releases."""
