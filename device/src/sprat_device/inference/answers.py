@@ -1,0 +1,105 @@
+"""From an artifact's outputs to an answer: what each output means is declared in the manifest.
+
+| outputs declared | label | outputs of the answer |
+| --- | --- | --- |
+| `probabilities` (with or without `label`) | position of the highest | the probabilities |
+| one probability of two labels | 1 from 0.5 on | its complement and itself |
+| `label` alone | the position, or the text's place among the labels | none but the label's position |
+| `score` (with or without `label`) | 1 where scikit-learn's label says -1, else 0; NO_LABEL without | the score |
+| `values` | NO_LABEL | the values |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat_device.contract.errors import BundleRefused
+from sprat_device.contract.manifest import Manifest, TensorSpec
+from sprat_device.contract.phases import Reason
+from sprat_device.contract.records import NO_LABEL
+from sprat_device.inference.runtimes.raw import RunFailed
+from sprat_device.inference.tensors import values
+
+Outputs = Mapping[str, npt.NDArray[Any]]
+
+
+class Answer(NamedTuple):
+    """A label's position (or NO_LABEL) and the scores or values, float32 [width]."""
+
+    label: int
+    outputs: npt.NDArray[np.float32]
+
+
+def answering(manifest: Manifest) -> Callable[[Outputs], Answer]:
+    """Return what makes an answer of the raw outputs of one row, or refuse a manifest that declares no meaning."""
+    by_meaning = {spec.meaning: spec for spec in manifest.outputs}
+    if (spec := by_meaning.get("probabilities")) is not None:
+        return _single_probability(spec) if _width(spec) == 1 and len(manifest.labels) == 2 else _probabilities(spec)
+    if (spec := by_meaning.get("score")) is not None:
+        return _score(spec, by_meaning.get("label"))
+    if (spec := by_meaning.get("values")) is not None:
+        return _values(spec)
+    if (spec := by_meaning.get("label")) is not None:
+        return _label(spec, manifest.labels)
+    found = ", ".join(sorted(repr(meaning) for meaning in by_meaning))
+    raise BundleRefused(
+        Reason.BAD_BUNDLE, f"manifest.outputs: meaning {found}, expected probabilities, label, values or score"
+    )
+
+
+def gives_scores(manifest: Manifest) -> bool:
+    """Tell whether answers hold probabilities (half precision is enough for them on the wire)."""
+    return any(spec.meaning == "probabilities" for spec in manifest.outputs)
+
+
+def _width(spec: TensorSpec) -> int:
+    return int(np.prod(spec.shape[1:]))
+
+
+def _probabilities(spec: TensorSpec) -> Callable[[Outputs], Answer]:
+    def answer(raw: Outputs) -> Answer:
+        row = raw[spec.name].ravel()
+        # Dequantizing keeps the order, so the label is found before it.
+        return Answer(int(row.argmax()), values(spec, row))
+
+    return answer
+
+
+def _single_probability(spec: TensorSpec) -> Callable[[Outputs], Answer]:
+    def answer(raw: Outputs) -> Answer:
+        p = float(values(spec, raw[spec.name].ravel())[0])
+        return Answer(int(p >= 0.5), np.array([1 - p, p], np.float32))
+
+    return answer
+
+
+def _score(spec: TensorSpec, label: TensorSpec | None) -> Callable[[Outputs], Answer]:
+    def answer(raw: Outputs) -> Answer:
+        position = NO_LABEL if label is None else int(int(raw[label.name].ravel()[0]) == -1)
+        return Answer(position, values(spec, raw[spec.name].ravel()))
+
+    return answer
+
+
+def _values(spec: TensorSpec) -> Callable[[Outputs], Answer]:
+    def answer(raw: Outputs) -> Answer:
+        return Answer(NO_LABEL, values(spec, raw[spec.name].ravel()))
+
+    return answer
+
+
+def _label(spec: TensorSpec, labels: tuple[str, ...]) -> Callable[[Outputs], Answer]:
+    places = {name: place for place, name in enumerate(labels)}
+
+    def answer(raw: Outputs) -> Answer:
+        said = raw[spec.name].ravel()[0]
+        position = places.get(str(said), NO_LABEL) if spec.dtype == "string" else int(said)
+        if not 0 <= position < len(labels):
+            raise RunFailed(f"label {str(said)!r} is none of the bundle's {len(labels)}")
+        return Answer(position, np.array([position], np.float32))
+
+    return answer

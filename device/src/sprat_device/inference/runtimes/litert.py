@@ -1,0 +1,26 @@
+"""LiteRT (`ai-edge-litert`), TensorFlow Lite's successor."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sprat_device.contract.errors import MachineLacks
+from sprat_device.inference.runtimes import _interpreter
+from sprat_device.inference.runtimes.raw import RawSession
+
+
+def load(artifact: Path, *, threads: int) -> RawSession:
+    """Load one `.tflite` artifact."""
+    make = library().Interpreter
+    return _interpreter.load(make, artifact, threads=threads, runtime="litert", version=version("ai-edge-litert"))
+
+
+def library() -> Any:
+    """Import the package, or say what to install."""
+    try:
+        return importlib.import_module("ai_edge_litert.interpreter")
+    except ImportError as exc:
+        raise MachineLacks(f"litert: ai-edge-litert cannot be imported ({exc}); install sprat-device[litert]") from exc

@@ -1,0 +1,128 @@
+"""A session: a bundle's artifact, loaded by one runtime and ready to run.
+
+The artifact is extracted once, by its hash, into a cache folder (runtimes map files, not offsets in a zip), and hashed
+again whenever it is loaded. A copy in the cache that is not what its name says is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from sprat_device.contract import bundle as bundles
+from sprat_device.contract.bundle import Baseline, Bundle
+from sprat_device.contract.errors import MachineLacks, WrongUse
+from sprat_device.contract.ids import Digest
+from sprat_device.contract.manifest import Manifest
+from sprat_device.contract.phases import Reason
+from sprat_device.inference import runtimes
+from sprat_device.inference.answers import Answer, Outputs, answering, gives_scores
+from sprat_device.inference.runtimes.raw import RawSession
+from sprat_device.inference.tensors import InputSlot, match
+
+Readings = Mapping[str, npt.NDArray[Any]]
+
+
+class Session:
+    """A loaded artifact with its bundle's facts; arrays come in the declared units."""
+
+    def __init__(
+        self, raw: RawSession, manifest: Manifest, digest: Digest, *, runtime: str, baseline: Baseline
+    ) -> None:
+        self.manifest = manifest
+        self.bundle_digest = digest
+        self.runtime = runtime
+        self.runtime_version = raw.version
+        self.baseline = baseline
+        self.scores = gives_scores(manifest)
+        self._run = raw.run
+        self._slots = [
+            InputSlot(*pair) for pair in zip(manifest.inputs, match(manifest.inputs, raw.inputs), strict=True)
+        ]
+        out = zip(manifest.outputs, match(manifest.outputs, raw.outputs), strict=True)
+        self._outputs = [(spec.name, tensor.name) for spec, tensor in out]
+        self._answer: Callable[[Outputs], Answer] = answering(manifest)
+
+    @classmethod
+    def open(
+        cls, bundle: Path, *, cache: Path, runtime: str | None = None, prefer: Sequence[str] = (), threads: int = 1
+    ) -> Self:
+        """Load a bundle: BundleRefused says what is wrong with it, MachineLacks what this machine needs."""
+        with open_file(bundle) as file:
+            digest = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+            with bundles.read(file) as opened:
+                manifest = opened.manifest
+                name = runtimes.choose(
+                    manifest.artifact.format, manifest.runtimes, runtimes.available(), runtime=runtime, prefer=prefer
+                )
+                artifact = _extracted(opened, cache)
+                baseline = opened.baseline()
+        return cls(runtimes.load(name, artifact, threads=threads), manifest, digest, runtime=name, baseline=baseline)
+
+    def check_input(self, readings: Readings) -> Reason | None:
+        """Return why readings (without the batch axis) must not be run, or None."""
+        for slot in self._slots:
+            reason = slot.reason(readings.get(slot.name))
+            if reason is not None:
+                return reason
+        return None
+
+    def run_raw(self, inputs: Readings) -> dict[str, npt.NDArray[Any]]:
+        """Run readings with the batch axis; return the artifact's own output tensors by the manifest's names."""
+        raw = self._run({slot.raw_name: slot.tensor(inputs[slot.name]) for slot in self._slots})
+        return {name: raw[raw_name] for name, raw_name in self._outputs}
+
+    def predict(self, readings: Readings) -> Answer:
+        """Run checked readings without the batch axis."""
+        raw = self._run({slot.raw_name: slot.tensor(readings[slot.name][None]) for slot in self._slots})
+        return self._answer({name: raw[raw_name] for name, raw_name in self._outputs})
+
+    def answer(self, raw: Outputs) -> Answer:
+        """Make an answer of one row's raw outputs."""
+        return self._answer(raw)
+
+
+def open_file(bundle: Path) -> BufferedReader:
+    """Open a bundle's file, or say that there is none."""
+    try:
+        return bundle.open("rb")
+    except OSError as exc:
+        raise WrongUse(f"bundle {bundle}: cannot be read ({exc.strerror})") from exc
+
+
+def _extracted(bundle: Bundle, cache: Path) -> Path:
+    """Return the artifact's file in the cache, its hash just checked."""
+    artifact = bundle.manifest.artifact
+    path = cache / f"{artifact.sha256}.{artifact.format}"
+    if _digest_of(path) == artifact.sha256:
+        return path
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=cache, suffix=".part")
+        try:
+            # No fsync: a copy that a power cut tore does not have its hash, and is made anew.
+            with os.fdopen(handle, "wb") as into:
+                bundle.copy_artifact(into)
+            Path(partial).replace(path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    except OSError as exc:
+        raise MachineLacks(
+            f"cache {cache}: cannot hold {artifact.size} bytes more ({exc.strerror}); free some space"
+        ) from exc
+    return path
+
+
+def _digest_of(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

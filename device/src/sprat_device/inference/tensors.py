@@ -1,0 +1,110 @@
+"""From readings in their unit to the artifact's tensors and back, by the facts in the manifest.
+
+A quantized tensor holds q with value = (q - zero_point) * scale (TensorFlow Lite's affine quantization).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat_device.contract.errors import BundleRefused
+from sprat_device.contract.manifest import TensorSpec
+from sprat_device.contract.phases import Reason
+from sprat_device.inference.runtimes.raw import RawTensor
+
+_RANGE_MARGIN: Final = 1.0
+"""How far outside the training range a reading may lie, in widths of it: drift is reported, only nonsense is refused."""
+
+
+class InputSlot:
+    """One input: its checks and its way into the artifact's dtype, prepared once."""
+
+    def __init__(self, spec: TensorSpec, tensor: RawTensor) -> None:
+        self.name = spec.name
+        self.raw_name = tensor.name
+        self.shape = spec.shape[1:]
+        self.dtype = reading_dtype(spec)
+        self._quantized = spec.scale > 0
+        self._scale = np.float32(spec.scale) if self._quantized else np.float32(1)
+        self._zero_point = np.float32(spec.zero_point)
+        self._raw_dtype = np.dtype(np.str_ if spec.dtype == "string" else spec.dtype)
+        self._limits = np.iinfo(self._raw_dtype) if self._quantized else None
+        margin = (spec.maximum - spec.minimum) * _RANGE_MARGIN
+        known = spec.maximum > spec.minimum
+        self._lowest = spec.minimum - margin if known else -math.inf
+        self._highest = spec.maximum + margin if known else math.inf
+        self._numeric = self._raw_dtype.kind in "fiu"
+
+    def reason(self, reading: npt.NDArray[Any] | None) -> Reason | None:
+        """Return why a reading (without the batch axis) must not be run, or None."""
+        if reading is None:
+            return Reason.INPUT_MISSING
+        if reading.shape != self.shape:
+            return Reason.INPUT_SHAPE
+        if not self._numeric:
+            return None if reading.dtype.kind == self.dtype.kind else Reason.INPUT_DTYPE
+        if reading.dtype != self.dtype and not np.can_cast(reading.dtype, self.dtype, "same_kind"):
+            return Reason.INPUT_DTYPE
+        # Two reductions answer all: a NaN comes through min() and max().
+        low, high = reading.min(), reading.max()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return Reason.INPUT_NON_FINITE
+        return None if self._lowest <= low and high <= self._highest else Reason.INPUT_RANGE
+
+    def tensor(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the artifact's tensor for a batch of readings."""
+        if self._limits is None:
+            return batch.astype(self._raw_dtype, copy=False)
+        steps = np.rint(batch / self._scale + self._zero_point)
+        return np.clip(steps, self._limits.min, self._limits.max).astype(self._raw_dtype)
+
+
+def reading_dtype(spec: TensorSpec) -> np.dtype[Any]:
+    """Return the dtype of readings: the input's own, or float32 where the input is quantized."""
+    if spec.scale > 0:
+        return np.dtype(np.float32)
+    return np.dtype(np.str_ if spec.dtype == "string" else spec.dtype)
+
+
+def values(spec: TensorSpec, tensor: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return a raw output in its unit."""
+    if spec.scale > 0:
+        return (tensor.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+    return tensor.astype(np.float32, copy=False)
+
+
+def match(specs: tuple[TensorSpec, ...], tensors: tuple[RawTensor, ...]) -> tuple[RawTensor, ...]:
+    """Return the runtime's tensor for each spec, by its own or its signature's name; BundleRefused where they differ."""
+    by_name = {tensor.alias: tensor for tensor in tensors} | {tensor.name: tensor for tensor in tensors}
+    for spec in specs:
+        if spec.name not in by_name:
+            names = ", ".join(tensor.name for tensor in tensors)
+            raise _mismatch(f"tensor {spec.name!r} is not in the artifact, which has {names}")
+        _require_same(spec, by_name[spec.name])
+    return tuple(by_name[spec.name] for spec in specs)
+
+
+def _require_same(spec: TensorSpec, tensor: RawTensor) -> None:
+    if spec.dtype != tensor.dtype:
+        raise _mismatch(f"tensor {spec.name!r}: dtype {tensor.dtype} in the artifact, {spec.dtype} in the manifest")
+    fits = len(spec.shape) == len(tensor.shape) and all(
+        said == found or -1 in (said, found) for said, found in zip(spec.shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise _mismatch(
+            f"tensor {spec.name!r}: shape {list(tensor.shape)} in the artifact, {list(spec.shape)} in the manifest"
+        )
+    same_scale = math.isclose(spec.scale, tensor.scale, rel_tol=1e-5)
+    if not same_scale or (spec.scale > 0 and spec.zero_point != tensor.zero_point):
+        raise _mismatch(
+            f"tensor {spec.name!r}: quantized by {tensor.scale:g}, {tensor.zero_point} in the artifact, "
+            f"{spec.scale:g}, {spec.zero_point} in the manifest"
+        )
+
+
+def _mismatch(message: str) -> BundleRefused:
+    return BundleRefused(Reason.MANIFEST_MISMATCH, message)
