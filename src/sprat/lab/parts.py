@@ -51,7 +51,7 @@ class LabHub:
         ports = ["--console-port", str(console_port), "--device-port", "0", "--mqtt-port", "0"]
         command = [sys.executable, "-m", "sprat", "hub", "run", str(folder), *ports]
         log = folder.parent / "hub.log"
-        process = run.start(command, log)
+        process = run.start(command, log, env=run.host_env())
 
         def ready() -> dict[str, Any] | None:
             if process.poll() is not None:
@@ -95,7 +95,7 @@ class LabDevice:
     def start(self) -> None:
         """Run the agent."""
         command = [str(self.python), "-m", "sprat_device", "run", "--state", str(self.state)]
-        self.process = self.shell.start(command, self.log)
+        self.process = self.shell.start(command, self.log, env=shell.device_env())
 
     def require_alive(self) -> None:
         """Raise HubUnreachable with the agent's last words if it ended."""

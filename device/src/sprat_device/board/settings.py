@@ -81,6 +81,15 @@ class RuntimeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HubSettings:
+    """`[hub]`: other ways to the hub than the enrolment told, for a gateway or a relay at the site."""
+
+    url: str = _setting("", values.text, "device port; empty is the enrolment's")
+    mqtt_host: str = _setting("", values.text, "broker; empty is the enrolment's")
+    mqtt_port: int = _setting(0, values.integer(0, 65535), "broker; 0 is the enrolment's")
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """All settings, and where each value came from."""
 
@@ -88,6 +97,7 @@ class DeviceSettings:
     clock: str = _setting(
         "auto", values.choice("auto", *ClockState), "whether the wall clock is set; auto asks the kernel"
     )
+    hub: HubSettings = HubSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     install: InstallSettings = InstallSettings()
     runtime: RuntimeSettings = RuntimeSettings()
@@ -109,6 +119,7 @@ class DeviceSettings:
 
 
 _SECTIONS: Final[dict[str, type]] = {
+    "hub": HubSettings,
     "telemetry": TelemetrySettings,
     "install": InstallSettings,
     "runtime": RuntimeSettings,
