@@ -48,6 +48,8 @@ class FleetStore(Database):
 
     def incarnation(self) -> str:
         """Return the random number of this store, made at first use; a restored backup gets a new one."""
+        if found := self.fact("incarnation"):
+            return found
         with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO facts VALUES ('incarnation', ?)", (secrets.token_hex(8),))
-            return str(db.execute("SELECT value FROM facts WHERE key = 'incarnation'").fetchone()["value"])
+        return self.fact("incarnation")

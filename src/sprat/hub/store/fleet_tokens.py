@@ -25,7 +25,7 @@ class Tokens:
                 (
                     token.secret_sha256, token.device, json.dumps(dict(token.labels)), token.channel,
                     json.dumps(token.models), token.made_us, token.expires_us, token.made_by, token.used_us,
-                    token.used_by, token.csr_sha256,
+                    token.used_by, token.key_sha256,
                 ),
             )  # fmt: skip
 
@@ -41,12 +41,12 @@ class Tokens:
             rows = db.execute("SELECT * FROM tokens ORDER BY made_us DESC").fetchall()
         return tuple(map(_token, rows))
 
-    def use(self, secret_sha256: str, *, device: DeviceId, csr_sha256: str, now_us: int) -> None:
-        """Spend a token for one device and one request."""
+    def use(self, secret_sha256: str, *, device: DeviceId, key_sha256: str, now_us: int) -> None:
+        """Spend a token for one device and its public key."""
         with self.database.transaction() as db:
             db.execute(
-                "UPDATE tokens SET used_us = ?, used_by = ?, csr_sha256 = ? WHERE secret_sha256 = ? AND used_us = 0",
-                (now_us, device, csr_sha256, secret_sha256),
+                "UPDATE tokens SET used_us = ?, used_by = ?, key_sha256 = ? WHERE secret_sha256 = ? AND used_us = 0",
+                (now_us, device, key_sha256, secret_sha256),
             )
 
 
@@ -67,12 +67,12 @@ class Certificates:
             row = db.execute("SELECT * FROM certificates WHERE serial = ?", (serial,)).fetchone()
         return _certificate(row) if row else None
 
-    def for_request(self, device: DeviceId, csr_sha256: str) -> Certificate | None:
-        """Return what was issued to a device for a request, unless it was revoked since."""
+    def for_key(self, device: DeviceId, key_sha256: str) -> Certificate | None:
+        """Return what was issued to a device for one public key, unless it was revoked since."""
         with self.database.transaction() as db:
             row = db.execute(
-                "SELECT * FROM certificates WHERE device = ? AND csr_sha256 = ? AND revoked_us = 0",
-                (device, csr_sha256),
+                "SELECT * FROM certificates WHERE device = ? AND key_sha256 = ? AND revoked_us = 0",
+                (device, key_sha256),
             ).fetchone()
         return _certificate(row) if row else None
 
@@ -95,7 +95,7 @@ def _token(row: sqlite3.Row) -> Token:
         made_by=row["made_by"],
         used_us=row["used_us"],
         used_by=row["used_by"],
-        csr_sha256=row["csr_sha256"],
+        key_sha256=row["key_sha256"],
     )
 
 
@@ -103,7 +103,7 @@ def _certificate(row: sqlite3.Row) -> Certificate:
     return Certificate(
         serial=row["serial"],
         device=DeviceId(row["device"]),
-        csr_sha256=row["csr_sha256"],
+        key_sha256=row["key_sha256"],
         pem=row["pem"],
         issued_us=row["issued_us"],
         expires_us=row["expires_us"],

@@ -21,6 +21,12 @@ class DesiredTwins:
             row = db.execute("SELECT document FROM desired WHERE device = ?", (device,)).fetchone()
         return parse_desired(row["document"]) if row else None
 
+    def committed(self, device: DeviceId) -> Desired | None:
+        """Return what is wanted of a device as of the last commit, without waiting for a writer."""
+        with self.database.connection() as db:
+            row = db.execute("SELECT document FROM desired WHERE device = ?", (device,)).fetchone()
+        return parse_desired(row["document"]) if row else None
+
     def all(self) -> dict[DeviceId, Desired]:
         """Return the desired twin of every device that is not revoked and has one."""
         with self.database.connection() as db:

@@ -48,7 +48,7 @@ class Certificate:
 
     serial: str
     device: DeviceId
-    csr_sha256: str
+    key_sha256: str
     pem: str
     issued_us: int
     expires_us: int
@@ -70,7 +70,7 @@ class Token:
     made_by: str
     used_us: int = 0
     used_by: str = ""
-    csr_sha256: str = ""
+    key_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ CREATE TABLE devices (
 CREATE TABLE certificates (
   serial TEXT PRIMARY KEY,
   device TEXT NOT NULL REFERENCES devices(id),
-  csr_sha256 TEXT NOT NULL,
+  key_sha256 TEXT NOT NULL,
   pem TEXT NOT NULL,
   issued_us INTEGER NOT NULL,
   expires_us INTEGER NOT NULL,
@@ -44,7 +44,7 @@ CREATE TABLE tokens (
   made_by TEXT NOT NULL,
   used_us INTEGER NOT NULL DEFAULT 0,
   used_by TEXT NOT NULL DEFAULT '',
-  csr_sha256 TEXT NOT NULL DEFAULT ''
+  key_sha256 TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 CREATE TABLE logins (

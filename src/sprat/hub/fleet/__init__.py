@@ -1,0 +1,1 @@
+"""Who is in the fleet: identity, enrolment, people, twins, presence."""
