@@ -1,0 +1,15 @@
+"""Plain conversion: float32 weights and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sprat.compiler.factory import Part
+from sprat.compiler.frontends import keras
+from sprat.compiler.work import Lowered, Work
+
+
+def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
+    """Convert without any optimisation."""
+    del parts
+    return keras.lowered(keras.converter(work).convert(), {})

@@ -1,0 +1,16 @@
+"""A given .tflite as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sprat.compiler.factory import Part
+from sprat.compiler.frontends import keras
+from sprat.compiler.work import Lowered, Work
+
+
+def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
+    """Take the bytes and read what they say of themselves."""
+    del parts
+    return keras.lowered(Path(work.given).read_bytes(), {})
