@@ -39,7 +39,7 @@ def ledger_row(row: sqlite3.Row, ranges: Sequence[tuple[int, int]]) -> LedgerRow
     return LedgerRow(
         device=row["device"], epoch=row["epoch"], lane=Lane(row["lane"]), produced=row["produced"],
         stored=row["stored"], quarantined=row["quarantined"], evicted=row["evicted"], damaged=row["damaged"],
-        duplicates=row["duplicates"], frames=row["frames"], last_seq=row["last_seq"], updated_us=row["updated_us"],
+        conflicts=row["conflicts"], duplicates=row["duplicates"], frames=row["frames"], last_seq=row["last_seq"], updated_us=row["updated_us"],
         ranges=tuple(sorted(ranges)),
     )  # fmt: skip
 

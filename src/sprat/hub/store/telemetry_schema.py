@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS committed (
 CREATE TABLE IF NOT EXISTS lanes (
   device TEXT NOT NULL, epoch TEXT NOT NULL, lane TEXT NOT NULL,
   produced INTEGER NOT NULL, evicted INTEGER NOT NULL, damaged INTEGER NOT NULL,
-  stored INTEGER NOT NULL, quarantined INTEGER NOT NULL, duplicates INTEGER NOT NULL,
+  stored INTEGER NOT NULL, quarantined INTEGER NOT NULL, conflicts INTEGER NOT NULL, duplicates INTEGER NOT NULL,
   frames INTEGER NOT NULL, last_seq INTEGER NOT NULL, updated_us INTEGER NOT NULL,
   PRIMARY KEY (device, epoch, lane)
 ) STRICT, WITHOUT ROWID;

@@ -159,7 +159,8 @@ class LedgerRow:
     """One lane in one epoch, in records: what the device says it produced, and where each of them is.
 
     `missing` is what the device still holds, or what was lost: zero after it has sent everything. `surplus` counts
-    records that the device evicted although the hub had them (their ack never arrived).
+    records that the device evicted although the hub had them (their ack never arrived). `conflicts` came under a key
+    that was taken: they lie in quarantine, but whether this spool produced them nobody can say.
     """
 
     device: str
@@ -170,6 +171,7 @@ class LedgerRow:
     quarantined: int
     evicted: int
     damaged: int
+    conflicts: int
     duplicates: int
     frames: int
     last_seq: int
