@@ -17,6 +17,8 @@ from sprat_device.contract.manifest import Manifest
 from sprat_device.contract.phases import Reason
 
 SCHEMA: Final = "sprat.release/1"
+ISSUED: Final = "issued"
+"""The field of a signed timestamp that says when it was made (ISO 8601, UTC): a device's only trusted time."""
 
 
 @dataclass(frozen=True, slots=True)
