@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sprat.errors import HubUnreachable, WrongUse
+from sprat.errors import WrongUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,6 @@ class HubFolder:
     def fleet_db(self) -> Path:
         """The hub's own database."""
         return self.root / "fleet.db"
-
-    @property
-    def telemetry(self) -> Path:
-        """Where ingest keeps what devices send."""
-        return self.root / "telemetry"
 
     @property
     def repository(self) -> Path:
@@ -104,23 +99,6 @@ class HubFolder:
     def admin_token(self) -> Path:
         """The first API token, mode 0600."""
         return self.root / "admin.token"
-
-    @property
-    def endpoint_file(self) -> Path:
-        """Where the broker listens, for the hub's child processes."""
-        return self.broker / "endpoint.json"
-
-    def write_endpoint(self, endpoint: Endpoint) -> None:
-        """Tell the hub's child processes where the broker listens."""
-        write_private(self.endpoint_file, json.dumps({"host": endpoint.host, "port": endpoint.port}))
-
-    def endpoint(self) -> Endpoint:
-        """Return where the broker listens; written before ingest is started."""
-        try:
-            document = json.loads(self.endpoint_file.read_bytes())
-        except FileNotFoundError as exc:
-            raise HubUnreachable(f"{self.root}: the hub does not run; start it with `sprat hub run`") from exc
-        return Endpoint(document["host"], document["port"])
 
     def running(self) -> dict[str, Any] | None:
         """Return the addresses of the hub that runs here, or None."""

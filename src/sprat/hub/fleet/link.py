@@ -118,7 +118,7 @@ class HubLink:
     def _keep(self, batch: list[Heard]) -> None:
         try:
             self._presence.keep(batch)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged whole; see below
             # A fault here must not end the thread: the fleet would look frozen while all is well with it.
             _log.exception("%d messages of devices could not be kept", len(batch))
 

@@ -18,10 +18,11 @@ class Releases:
     database: Database
 
     def add(self, release: PublishedRelease) -> None:
-        """Keep a release that was accepted; a number that is taken raises sqlite3.IntegrityError."""
+        """Keep a release that was accepted, or list one again that was withdrawn; what it says never changes."""
         with self.database.transaction() as db:
             db.execute(
-                "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (channel, model, release_seq, target) DO UPDATE SET withdrawn_us = 0",
                 (
                     release.channel, release.model, release.release_seq, release.target, release.bundle, release.size,
                     json.dumps(dict(release.signed)), json.dumps(dict(release.manifest)),
