@@ -67,6 +67,8 @@ class Reason(StrEnum):
     INPUT_DTYPE = "input-dtype"
     INPUT_NON_FINITE = "input-non-finite"
     INPUT_RANGE = "input-range"
+    # the inference itself
+    RUN_FAILED = "run-failed"
 
 
 class ClockState(StrEnum):

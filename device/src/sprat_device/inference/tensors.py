@@ -6,7 +6,7 @@ A quantized tensor holds q with value = (q - zero_point) * scale (TensorFlow Lit
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +34,13 @@ class InputSlot:
         self._raw_dtype = np.dtype(np.str_ if spec.dtype == "string" else spec.dtype)
         self._limits = np.iinfo(self._raw_dtype) if self._quantized else None
         margin = (spec.maximum - spec.minimum) * _RANGE_MARGIN
+        most = float(np.finfo(self.dtype).max) if self.dtype.kind == "f" else math.inf
         known = spec.maximum > spec.minimum
-        self._lowest = spec.minimum - margin if known else -math.inf
-        self._highest = spec.maximum + margin if known else math.inf
+        self._lowest = spec.minimum - margin if known else -most
+        self._highest = spec.maximum + margin if known else most
         self._numeric = self._raw_dtype.kind in "fiu"
+        # Floats may lose precision on their way in; integers must not lose their upper bits.
+        self._casting: Literal["same_kind", "safe"] = "same_kind" if self.dtype.kind == "f" else "safe"
 
     def reason(self, reading: npt.NDArray[Any] | None) -> Reason | None:
         """Return why a reading (without the batch axis) must not be run, or None."""
@@ -47,7 +50,7 @@ class InputSlot:
             return Reason.INPUT_SHAPE
         if not self._numeric:
             return None if reading.dtype.kind == self.dtype.kind else Reason.INPUT_DTYPE
-        if reading.dtype != self.dtype and not np.can_cast(reading.dtype, self.dtype, "same_kind"):
+        if reading.dtype != self.dtype and not np.can_cast(reading.dtype, self.dtype, self._casting):
             return Reason.INPUT_DTYPE
         # Two reductions answer all: a NaN comes through min() and max().
         low, high = reading.min(), reading.max()

@@ -1,0 +1,66 @@
+"""What a source gives, and how plain numbers become the arrays that a model's inputs declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat_device.contract.manifest import Manifest
+from sprat_device.inference.tensors import reading_dtype
+
+Inputs = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One input with the source's running number and its time; arrays are without the batch axis, in the unit."""
+
+    index: int
+    mono_us: int
+    wall_us: int
+    inputs: Inputs
+
+
+class Source(Protocol):
+    """Where readings come from; what cannot be made an array is left out, and so told as missing."""
+
+    def read(self, timeout_s: float) -> Reading | None:
+        """Wait up to `timeout_s` for the next reading."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
+
+def dtypes(manifest: Manifest) -> dict[str, np.dtype[Any]]:
+    """Return the dtype of each input's readings."""
+    return {spec.name: reading_dtype(spec) for spec in manifest.inputs}
+
+
+def as_declared(values: object, dtype: np.dtype[Any]) -> npt.NDArray[Any] | None:
+    """Return values as an array of `dtype` if nothing but precision is lost, else as they are; None if they are ragged."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return None
+    if array.dtype == dtype or array.dtype.kind not in "biuf" or dtype.kind not in "iuf":
+        return array
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):  # too large becomes infinite, which the session's check names
+            return array.astype(dtype)
+    bounds = np.iinfo(dtype)
+    whole = array.dtype.kind in "iu" and array.size > 0 and bounds.min <= array.min() and array.max() <= bounds.max
+    return array.astype(dtype) if whole else array
+
+
+def parsed(document: object, wanted: Mapping[str, np.dtype[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs in a JSON document: a mapping by input name, or the bare values of an only input."""
+    if not isinstance(document, Mapping):
+        document = dict.fromkeys(wanted, document) if len(wanted) == 1 else {}
+    arrays = {name: as_declared(document[name], dtype) for name, dtype in wanted.items() if name in document}
+    return {name: array for name, array in arrays.items() if array is not None}
