@@ -1,0 +1,179 @@
+"""Puts a bundle together: manifest, golden set, baseline and card. Nothing measured on one machine goes in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat.compiler.factory import Part
+from sprat.compiler.ingest import Ingested
+from sprat.compiler.recipe import Recipe
+from sprat.compiler.work import TensorFacts
+from sprat.publish.bundle import write_bundle
+from sprat_device.contract.bundle import Baseline, GoldenSet
+from sprat_device.contract.ids import Digest, model_name
+from sprat_device.contract.manifest import Artifact, Format, Golden, Manifest, Task, TensorSpec, Tolerance
+from sprat_device.contract.sketch import Histogram
+
+Array = npt.NDArray[Any]
+
+RESEARCH: Final = "research"
+"""Where the golden set keeps the research model's own answers, beside those of the runtimes."""
+_BINS: Final = 10
+_LSB: Final = 3.0
+"""int8 across CPUs of one runtime was seen 1 step apart after a softmax, 2 between kernels of logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """One artifact as a scheme made it."""
+
+    scheme: str
+    format: Format
+    path: Path
+    size: int
+    sha256: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    options: Mapping[str, Any]
+    ops: tuple[str, ...]
+
+    @property
+    def quantized_inside(self) -> bool:
+        """Tell whether its kernels round, so that CPUs may differ by a step."""
+        return self.scheme.startswith(("int8", "dynamic", "float16", "given"))
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a bundle holds besides its artifact; the defaults are those of a bundle that is only measured."""
+
+    golden: GoldenSet
+    baseline: Baseline
+    runtimes: Mapping[str, str]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metric: Mapping[str, float] = field(default_factory=dict)
+    card: str = ""
+
+
+def write(
+    path: Path, lowering: Lowering, recipe: Recipe, ingested: Ingested, *, target: str, contents: Contents
+) -> Digest:
+    """Write one bundle and return its digest."""
+    golden, baseline = contents.golden.dump(), contents.baseline.dump()
+    manifest = Manifest(
+        model=recipe.model,
+        target=model_name(target),
+        task=recipe.task,
+        artifact=Artifact(
+            file=f"model.{lowering.format}", format=lowering.format, sha256=Digest(lowering.sha256),
+            size=lowering.size, scheme=lowering.scheme,
+        ),
+        inputs=tuple(_input(facts, recipe, ingested) for facts in lowering.inputs),
+        outputs=tuple(_output(facts, recipe.task) for facts in lowering.outputs),
+        labels=recipe.labels,
+        runtimes=contents.runtimes,
+        golden=Golden(
+            count=len(next(iter(contents.golden.inputs.values()))),
+            sha256=_digest(golden), tolerances=contents.tolerances, versions=contents.versions,
+        ),
+        baseline_sha256=_digest(baseline),
+        provenance=contents.provenance,
+        metric=contents.metric,
+    )  # fmt: skip
+    return write_bundle(
+        path, manifest=manifest, artifact=lowering.path.read_bytes(), golden=contents.golden,
+        baseline=contents.baseline, card=contents.card,
+    )  # fmt: skip
+
+
+def readings(inputs: Mapping[str, Array], lowering: Lowering) -> dict[str, Array]:
+    """Return inputs in the dtype that a device is fed: the artifact's own, or float32 where that is quantized."""
+    return {
+        facts.name: np.asarray(inputs[facts.name], np.float32 if facts.scale > 0 else facts.dtype)
+        for facts in lowering.inputs
+    }
+
+
+def answers(raw: Mapping[str, Array], lowering: Lowering) -> Array:
+    """Return the artifact's scores or values [n, width] in their unit, from its raw output tensors."""
+    facts = lowering.outputs[-1]
+    tensor = np.asarray(raw[facts.name])
+    flat = tensor.reshape(len(tensor), -1)
+    if facts.scale > 0:
+        return (flat.astype(np.float32) - np.float32(facts.zero_point)) * np.float32(facts.scale)
+    return flat.astype(np.float64)
+
+
+def tolerance(lowering: Lowering, outputs: Array) -> Tolerance:
+    """Return how far a device's raw outputs may be off from those of the same runtime here."""
+    if lowering.outputs[-1].scale > 0:
+        return Tolerance("lsb", _LSB)
+    size = max(1.0, float(np.max(np.abs(outputs), initial=0.0)))
+    return Tolerance("absolute", (0.02 if lowering.quantized_inside else 1e-4) * size)
+
+
+def golden_inputs(part: Part, recipe: Recipe, ingested: Ingested) -> dict[str, Array]:
+    """Return readings for the golden set: rows spread over the part, or noise within the range of each input."""
+    count = min(recipe.golden_count, len(part.labels))
+    if recipe.golden_inputs == "synthetic":
+        rng = np.random.default_rng(recipe.train.seed)
+        return {
+            name: rng.uniform(*ingested.ranges[name], size=(count, *array.shape[1:])).astype(array.dtype)
+            for name, array in part.inputs.items()
+        }
+    rows = np.linspace(0, len(part.labels) - 1, count).astype(int)
+    return {name: array[rows] for name, array in part.inputs.items()}
+
+
+def baseline(train: Part, predicted: Array, recipe: Recipe) -> Baseline:
+    """Return the training rows' distribution over ten bins of equal share, for each feature or whole input."""
+    edges: dict[str, npt.NDArray[np.float64]] = {}
+    counts: dict[str, npt.NDArray[np.int64]] = {}
+    for spec in recipe.inputs:
+        array = train.inputs[spec.name]
+        columns = {name: array[:, i] for i, name in enumerate(spec.features)} or {spec.name: array}
+        for name, values in columns.items():
+            inner = np.linspace(0, 1, _BINS + 1)[1:-1]
+            histogram = Histogram.empty(np.unique(np.quantile(np.asarray(values, np.float64), inner)))
+            histogram.add(values)
+            edges[name], counts[name] = histogram.edges, histogram.counts
+    classes = np.zeros(0, np.int64)
+    if recipe.task is Task.CLASSIFICATION:
+        classes = np.bincount(predicted.argmax(1), minlength=len(recipe.labels)).astype(np.int64)
+    return Baseline(edges, counts, classes)
+
+
+def card(recipe: Recipe, *, lines: Mapping[str, str]) -> str:
+    """Return the card: what the model is, what it was made from, and how good it is."""
+    said = "\n".join(f"- {what}: {value}" for what, value in lines.items())
+    return f"# {recipe.model}\n\n{recipe.about or 'No description.'}\n\n{said}\n"
+
+
+def _input(facts: TensorFacts, recipe: Recipe, ingested: Ingested) -> TensorSpec:
+    spec = next(spec for spec in recipe.inputs if spec.name == facts.name)
+    low, high = ingested.ranges[facts.name]
+    return TensorSpec(
+        name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
+        unit=spec.unit, minimum=low, maximum=high, features=spec.features,
+    )  # fmt: skip
+
+
+def _output(facts: TensorFacts, task: Task) -> TensorSpec:
+    meaning = "probabilities" if task is Task.CLASSIFICATION else "values"
+    return TensorSpec(
+        name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
+        meaning=meaning,
+    )  # fmt: skip
+
+
+def _digest(raw: bytes) -> Digest:
+    return Digest(hashlib.sha256(raw).hexdigest())

@@ -1,0 +1,195 @@
+"""Same answers as the research model? Gate A compares the float artifact, gate B every candidate on every runtime.
+
+A metric's drop comes with a 95 % interval by paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap,
+1993, ch. 13): the same rows are drawn for both, so that what they share cancels out. A gate looks at the interval's
+upper end. For an error metric (mae, rmse) the drop is the growth of the error as a share of the research error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat.compiler.gates import GateCode, Gates
+
+Array = npt.NDArray[Any]
+
+ERROR_METRICS: Final = frozenset({"mae", "rmse"})
+"""Metrics of which less is better."""
+GATE_A_ABSOLUTE: Final = 1e-4
+GATE_A_RELATIVE: Final = 1e-3
+NEAR_TIE: Final = 1e-3
+"""Two best scores closer than this may change places."""
+_ROUNDS: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """How much of the metric was lost, and the 95 % interval of it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a gate said: no code means through; the figures behind it."""
+
+    code: GateCode | None = None
+    sentence: str = ""
+    metric: float = 0.0
+    drop: Drop = field(default_factory=lambda: Drop(0.0, 0.0, 0.0))
+    agreement: float = 1.0
+    recall_drop: float = 0.0
+    saturation: float = 0.0
+    correct: int = 0
+
+
+def metric_of(name: str, truth: Array, answers: Array) -> float:
+    """Return the metric; `answers` are class scores [n, classes], or values [n, width]."""
+    return float(_METRICS[name](truth, answers))
+
+
+def beats(name: str, value: float, other: float) -> bool:
+    """Tell whether `value` is strictly better than `other`."""
+    return value < other if name in ERROR_METRICS else value > other
+
+
+def yardstick(name: str, train_truth: Array, truth: Array, *, classes: int) -> float:
+    """Return the metric of the trivial model: the most frequent class, or the mean, of the training rows."""
+    if name in ERROR_METRICS:
+        return metric_of(name, truth, np.broadcast_to(np.mean(train_truth, axis=0), (len(truth), 1)))
+    majority = int(np.bincount(train_truth, minlength=classes).argmax())
+    return metric_of(name, truth, np.eye(classes)[np.full(len(truth), majority)])
+
+
+def gate_a(research: Array, artifact: Array, *, classification: bool) -> Verdict:
+    """Compare a float artifact with the research model; a failure is a broken conversion, never to be tuned past."""
+    if research.shape != artifact.shape:
+        return Verdict(GateCode.PARITY, f"outputs of shape {artifact.shape}, the research model gave {research.shape}")
+    if not np.all(np.isfinite(artifact)):
+        return Verdict(GateCode.NON_FINITE, f"{int(np.sum(~np.isfinite(artifact)))} outputs are not finite")
+    off = np.abs(artifact - research)
+    if classification:
+        clear = _margin(research) > NEAR_TIE
+        swapped = int(np.sum((research.argmax(1) != artifact.argmax(1)) & clear))
+        if swapped or off.max() > GATE_A_ABSOLUTE:
+            return Verdict(
+                GateCode.PARITY,
+                f"the conversion changes answers: {swapped} labels differ, scores by up to {off.max():.2g} "
+                f"(allowed {GATE_A_ABSOLUTE:g})",
+            )
+        return Verdict()
+    worst = float(np.max(off / np.maximum(np.abs(research), _scale(research))))
+    if worst > GATE_A_RELATIVE:
+        return Verdict(GateCode.PARITY, f"the conversion changes values by up to {worst:.2g} of their size")
+    return Verdict()
+
+
+def gate_b(metric: str, truth: Array, research: Array, artifact: Array, *, gates: Gates, seed: int = 0) -> Verdict:
+    """Compare a candidate on one runtime with the research model, on the test rows."""
+    if artifact.shape != research.shape or not np.all(np.isfinite(artifact)):
+        return Verdict(GateCode.NON_FINITE, "outputs are not finite, or of another shape than the research model's")
+    drop = paired_drop(metric, truth, research, artifact, seed=seed)
+    labels = metric not in ERROR_METRICS
+    verdict = Verdict(
+        metric=metric_of(metric, truth, artifact),
+        drop=drop,
+        agreement=float(np.mean(research.argmax(1) == artifact.argmax(1))) if labels else 1.0,
+        recall_drop=_recall_drop(truth, research, artifact) if labels else 0.0,
+        correct=int(np.sum(artifact.argmax(1) == truth)) if labels else 0,
+    )
+    code, sentence = _stopped(metric, verdict, gates)
+    return replace(verdict, code=code, sentence=sentence)
+
+
+def paired_drop(metric: str, truth: Array, research: Array, artifact: Array, *, seed: int) -> Drop:
+    """Return how much worse the artifact is on the same rows, with its 95 % interval."""
+    score = _METRICS[metric]
+    value = _lost(metric, score(truth, research), score(truth, artifact))
+    if metric == "accuracy":
+        # A mean of per-row differences: resampling it is drawing how often each difference comes up.
+        steps = (research.argmax(1) == truth).astype(int) - (artifact.argmax(1) == truth)
+        shares = np.array([np.mean(steps == step) for step in (-1, 0, 1)])
+        drawn = np.random.default_rng(seed).multinomial(len(truth), shares, size=_ROUNDS) @ [-1, 0, 1] / len(truth)
+    else:
+        rng = np.random.default_rng(seed)
+        rows = (rng.integers(0, len(truth), len(truth)) for _ in range(_ROUNDS // 4))
+        drawn = np.array([_lost(metric, score(truth[i], research[i]), score(truth[i], artifact[i])) for i in rows])
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Drop(float(value), float(low), float(high))
+
+
+def with_saturation(verdict: Verdict, raw: Mapping[str, Array]) -> Verdict:
+    """Add the share of integer outputs that stand at the end of their range (a softmax may, logits should not)."""
+    ends = [
+        float(np.mean((array == np.iinfo(array.dtype).min) | (array == np.iinfo(array.dtype).max)))
+        for array in raw.values()
+        if array.dtype in (np.int8, np.uint8, np.int16)
+    ]
+    return replace(verdict, saturation=max(ends, default=0.0))
+
+
+def _stopped(metric: str, found: Verdict, gates: Gates) -> tuple[GateCode | None, str]:
+    """Return the first gate that does not let it through."""
+    what = "grows" if metric in ERROR_METRICS else "drops"
+    if found.drop.high > gates.max_drop:
+        return GateCode.METRIC_DROP, (
+            f"{metric} {what} by {found.drop.value:.4f} (95 % interval up to {found.drop.high:.4f}), allowed {gates.max_drop:g}"
+        )
+    if found.agreement < gates.min_agreement:
+        return GateCode.AGREEMENT, f"agrees on {found.agreement:.4f} of the rows, expected {gates.min_agreement:g}"
+    if found.recall_drop > gates.max_recall_drop:
+        return GateCode.RECALL_DROP, (
+            f"one class loses {found.recall_drop:.4f} of its recall, allowed {gates.max_recall_drop:g}"
+        )
+    return None, ""
+
+
+def _lost(metric: str, research: float, artifact: float) -> float:
+    if metric in ERROR_METRICS:
+        return (artifact - research) / max(research, 1e-12)
+    return research - artifact
+
+
+def _accuracy(truth: Array, scores: Array) -> float:
+    return float(np.mean(scores.argmax(1) == truth))
+
+
+def _recalls(truth: Array, scores: Array) -> Array:
+    guess = scores.argmax(1)
+    return np.array([np.mean(guess[truth == label] == label) for label in np.unique(truth)])
+
+
+def _recall_drop(truth: Array, research: Array, artifact: Array) -> float:
+    return float(np.max(_recalls(truth, research) - _recalls(truth, artifact), initial=0.0))
+
+
+def _errors(truth: Array, values: Array) -> Array:
+    return np.asarray(values, np.float64).reshape(len(truth), -1) - np.asarray(truth, np.float64).reshape(
+        len(truth), -1
+    )
+
+
+_METRICS: Final[Mapping[str, Callable[[Array, Array], float]]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": lambda truth, scores: float(np.mean(_recalls(truth, scores))),
+    "mae": lambda truth, values: float(np.mean(np.abs(_errors(truth, values)))),
+    "rmse": lambda truth, values: float(np.sqrt(np.mean(_errors(truth, values) ** 2))),
+}
+
+
+def _margin(scores: Array) -> Array:
+    best = np.sort(scores, axis=1)
+    margin: Array = best[:, -1] - best[:, -2]
+    return margin
+
+
+def _scale(values: Array) -> float:
+    """Return what counts as small among these values: relative errors below it mean nothing."""
+    return max(float(np.mean(np.abs(values))) * 1e-2, 1e-9)

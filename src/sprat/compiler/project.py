@@ -1,0 +1,91 @@
+"""Finds what a build is made from: the recipe with its folder, and the targets that it names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sprat.compiler import recipe as recipes
+from sprat.compiler import target as targets
+from sprat.compiler.recipe import Recipe
+from sprat.compiler.target import Target
+from sprat.errors import RecipeError
+from sprat.settings import unknown_key
+
+_PACKAGED: Final = Path(__file__).parents[1] / "targets"
+_SOURCE_TREE: Final = Path(__file__).parents[3] / "models" / "targets"
+_MAX_FOLDER_FILES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A recipe with the folder that it stands in; the digest covers every source file of that folder."""
+
+    recipe: Recipe
+    folder: Path
+    sha256: str
+    overrides: tuple[str, ...] = ()
+
+    def file(self, name: str) -> Path:
+        """Return a file of the recipe's folder."""
+        path = (self.folder / name).resolve()
+        if not path.is_file():
+            raise RecipeError(f"{self.folder / name} does not exist; the recipe names it")
+        return path
+
+
+def read(path: Path, *, overrides: tuple[str, ...] = ()) -> Project:
+    """Read a recipe file, or the `recipe.toml` of a folder."""
+    file = path / "recipe.toml" if path.is_dir() else path
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
+        raise RecipeError(f"recipe {file}: cannot be read ({reason}); make one with `sprat init DIR`") from exc
+    folder = file.resolve().parent
+    recipe = recipes.parse(text, name=str(file), overrides=overrides)
+    return Project(recipe, folder, _folder_digest(folder, file.name), overrides)
+
+
+def find_targets(names: Sequence[str], project: Project, targets_dir: Path) -> tuple[Target, ...]:
+    """Return the targets, looked up beside the recipe, in the settings' folder, and among the built-in ones."""
+    folders = (project.folder / "targets", project.folder.parent / "targets", targets_dir, _PACKAGED, _SOURCE_TREE)
+    return tuple(_find_target(name, folders) for name in dict.fromkeys(names))
+
+
+def every_target(*folders: Path) -> dict[str, Path]:
+    """Return the known targets by name, those of earlier folders first."""
+    found: dict[str, Path] = {}
+    for folder in (*folders, _PACKAGED, _SOURCE_TREE):
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _find_target(name: str, folders: Sequence[Path]) -> Target:
+    known = every_target(*folders)
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    if path is None:
+        raise RecipeError(unknown_key(name, tuple(known), "--target").replace("unknown key", "unknown target"))
+    try:
+        return targets.parse(path.read_text("utf-8"), name=str(path))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise RecipeError(f"target {path}: cannot be read ({exc})") from exc
+
+
+def _folder_digest(folder: Path, recipe_name: str) -> str:
+    """Hash the files that decide the bytes: the recipe, and the sources beside it."""
+    digest = hashlib.sha256()
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and (path.suffix in {".py", ".csv", ".npz", ".onnx", ".tflite"} or path.name == recipe_name)
+    ]
+    for path in files[:_MAX_FOLDER_FILES]:
+        digest.update(f"{path.name}\0".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,119 @@
+"""Puts candidates through the gates: each artifact on each runtime, in fresh processes, against the research model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat.compiler import bundling, parity
+from sprat.compiler.bundling import Contents, Lowering
+from sprat.compiler.gates import GateCode
+from sprat.compiler.ingest import Ingested
+from sprat.compiler.measure import Runner, RunnerFailed
+from sprat.compiler.parity import Verdict
+from sprat.compiler.recipe import Recipe
+from sprat.compiler.schemes import SCHEMES
+from sprat_device.contract.bundle import GoldenSet
+from sprat_device.contract.manifest import Task
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One artifact on one runtime: what the gates said, the golden outputs, and the check's figures."""
+
+    scheme: str
+    runtime: str
+    version: str
+    runner: str
+    verdict: Verdict
+    golden: Mapping[str, Array] = field(default_factory=dict)
+    predicted: Array = field(default_factory=lambda: np.zeros(0))
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether every gate let it through."""
+        return self.verdict.code is None
+
+
+class Trials:
+    """Runs trials and remembers them: targets share what was found on a runtime."""
+
+    def __init__(
+        self, recipe: Recipe, ingested: Ingested, research: Mapping[str, Array], *, folder: Path,
+        runners: Sequence[Runner], say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.golden_inputs = bundling.golden_inputs(ingested.parts["validation"], recipe, ingested)
+        self._recipe, self._ingested, self._research = recipe, ingested, research
+        self._folder, self._say = folder, say
+        self._places: dict[str, tuple[Runner, str]] = {}
+        for runner in runners:
+            for runtime, version in runner.runtimes().items():
+                self._places.setdefault(runtime, (runner, version))
+        self._done: dict[tuple[str, str], Trial] = {}
+
+    def can_run(self, runtime: str) -> bool:
+        """Tell whether any runner has the runtime."""
+        return runtime in self._places
+
+    def runner(self, runtime: str) -> Runner:
+        """Return where a runtime is run."""
+        return self._places[runtime][0]
+
+    def run(self, lowering: Lowering, runtime: str) -> Trial:
+        """Return the trial of one artifact on one runtime."""
+        key = (lowering.scheme, runtime)
+        if key not in self._done:
+            self._say(f"gates: {lowering.scheme} on {runtime}")
+            self._done[key] = self._run(lowering, runtime)
+        return self._done[key]
+
+    def _run(self, lowering: Lowering, runtime: str) -> Trial:
+        runner, version = self._places[runtime]
+        trial = Trial(lowering.scheme, runtime, version, runner.name, Verdict())
+        bundle = self._folder / f"{lowering.scheme}.sprat"
+        test = self._ingested.parts["test"]
+        try:
+            if not bundle.exists():
+                self._write(bundle, lowering)
+            both = {
+                name: np.concatenate([np.asarray(test.inputs[name]), self.golden_inputs[name]])
+                for name in self.golden_inputs
+            }
+            raw = runner.infer(bundle, bundling.readings(both, lowering), runtime=runtime)
+            figures = runner.check(bundle, runtime=runtime, skip_golden=True)
+            if not figures["ok"]:
+                raise RunnerFailed(str(figures["detail"]))
+        except RunnerFailed as exc:
+            return Trial(lowering.scheme, runtime, version, runner.name, Verdict(GateCode.NOT_RUN, str(exc)))
+        count = len(test.labels)
+        answers = bundling.answers(raw, lowering)
+        verdict = self._judged(lowering, answers[:count], raw)
+        golden = {name: array[count:] for name, array in raw.items()}
+        return Trial(
+            trial.scheme, runtime, version, runner.name, verdict, golden, answers[:count].argmax(1), figures
+        )  # fmt: skip
+
+    def _judged(self, lowering: Lowering, answers: Array, raw: Mapping[str, Array]) -> Verdict:
+        recipe, truth, research = self._recipe, self._ingested.parts["test"].labels, self._research["test"]
+        facts = SCHEMES[lowering.scheme]
+        if not facts.quantized and recipe.train.factory:
+            first = parity.gate_a(research, answers, classification=recipe.task is Task.CLASSIFICATION)
+            if first.code is not None:
+                return first
+        verdict = parity.gate_b(recipe.metric, truth, research, answers, gates=recipe.gates)
+        return parity.with_saturation(verdict, raw)
+
+    def _write(self, path: Path, lowering: Lowering) -> None:
+        """Write a bundle that is measured only: it lists every runtime and promises nothing."""
+        empty = bundling.baseline(self._ingested.parts["train"], self._research["train"], self._recipe)
+        inputs = bundling.readings(self.golden_inputs, lowering)
+        contents = Contents(GoldenSet(inputs, {}), empty, dict.fromkeys(self._places, "0"))
+        bundling.write(path, lowering, self._recipe, self._ingested, target="trial", contents=contents)
