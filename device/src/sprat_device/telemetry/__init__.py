@@ -1,0 +1,1 @@
+"""From a record to the hub's ack: recorder, spool, uplink."""

@@ -1,0 +1,63 @@
+"""What a lane must know that its frames do not tell: counters, the next seq, and which frames still wait.
+
+Written atomically at the lane's birth, before a segment is removed and at close. Counters and waiting ranges are of
+one moment, so what happened after it is either found in the frames or forgotten on both sides of the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from sprat_device.contract.errors import ContractError
+from sprat_device.contract.fields import Fields
+
+SCHEMA: Final = "sprat.lane/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of one lane; counters in records, `waiting` ranges of seq with both ends."""
+
+    next_seq: int = 0
+    produced: int = 0
+    acked: int = 0
+    evicted: int = 0
+    damaged: int = 0
+    waiting: tuple[tuple[int, int], ...] = ()
+
+    def dump(self) -> bytes:
+        """Encode, checksum first."""
+        plain = json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":")).encode()
+        return b"%08x %s" % (zlib.crc32(plain), plain)
+
+
+def parse(raw: bytes) -> Checkpoint:
+    """Read a checkpoint, or raise ContractError."""
+    crc, _, plain = raw.partition(b" ")
+    if crc != b"%08x" % zlib.crc32(plain):
+        raise ContractError("lane state: checksum does not match its bytes")
+    try:
+        document = json.loads(plain)
+    except (ValueError, RecursionError) as exc:
+        raise ContractError(f"lane state: not JSON ({exc})") from exc
+    fields = Fields(document, "lane state")
+    fields.schema(SCHEMA)
+    return Checkpoint(
+        next_seq=fields.integer("next_seq"),
+        produced=fields.integer("produced"),
+        acked=fields.integer("acked"),
+        evicted=fields.integer("evicted"),
+        damaged=fields.integer("damaged"),
+        waiting=fields.items("waiting", _run),
+    )
+
+
+def _run(raw: object, where: str) -> tuple[int, int]:
+    match raw:
+        case [int(first), int(last)] if 0 <= first <= last:
+            return first, last
+        case _:
+            raise ContractError(f"{where}: expected [first, last]")

@@ -1,0 +1,249 @@
+"""Frames on the device's disk that wait for the hub's ack: one log per lane, under one cap.
+
+Rules: what `append` returned from is on the disk; it leaves only by an ack or as a Gap; a seq is never used twice in
+an epoch; all that the spool keeps on the disk stays within the cap. An epoch is a random number made with the spool;
+the frames of an earlier one are sent as they are and never added to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypedDict
+
+from sprat_device.board.files import Files
+from sprat_device.contract.acks import Ack
+from sprat_device.contract.errors import ContractError, MachineLacks
+from sprat_device.contract.fields import Fields
+from sprat_device.contract.phases import Lane
+from sprat_device.contract.twin import LaneReport
+from sprat_device.telemetry.lane_log import Draft, Gap, LaneLog
+from sprat_device.telemetry.retention import SegmentFacts, to_evict
+
+SCHEMA: Final = "sprat.spool/1"
+SEGMENT_BYTES: Final = 512 * 1024
+_EPOCH_FILE: Final = "epoch.json"
+_EPOCH_FILE_BYTES: Final = 256
+_log: Final = logging.getLogger(__name__)
+
+
+class SpoolFull(MachineLacks):
+    """A frame does not fit under the cap without pushing out what is worth more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """One log that the uplink may read: frames of `epoch` and `lane` below `next_seq`."""
+
+    epoch: int
+    lane: Lane
+    next_seq: int
+
+
+class Spool(Protocol):
+    """What the recorder and the uplink ask of a spool; safe to call from both their threads."""
+
+    def append(self, draft: Draft) -> tuple[Gap, ...]:
+        """Store one frame durably and return what was evicted for it; OSError or SpoolFull: nothing was stored."""
+
+    def drop(self, lane: Lane, records: int) -> None:
+        """Count records that were produced and cannot be stored."""
+
+    def logs(self) -> tuple[LogState, ...]:
+        """Return the logs, earlier epochs first."""
+
+    def peek(self, epoch: int, lane: Lane, *, start: int, stop: int) -> tuple[int, bytes] | None:
+        """Return (seq, frame) of the first waiting frame with start <= seq < stop."""
+
+    def ack(self, ack: Ack) -> int:
+        """Free what the hub has; return how many records that were."""
+
+    def new_epoch(self) -> None:
+        """Begin a new epoch; what waits in the old one is still sent."""
+
+    def ledger(self) -> dict[Lane, LaneReport]:
+        """Return the ledger of each lane of the current epoch."""
+
+    def close(self) -> None:
+        """Write what makes the next start quick, and let go of the files."""
+
+
+class _Place(TypedDict):
+    files: Files
+    folder: Path
+    epoch: int
+    lane: Lane
+    segment_bytes: int
+
+
+def _random_epoch() -> int:
+    return int.from_bytes(secrets.token_bytes(8), "big") or 1
+
+
+class DiskSpool:
+    """The spool in one folder; a single process may have it open."""
+
+    def __init__(
+        self,
+        files: Files,
+        folder: Path,
+        *,
+        cap_bytes: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        draw_epoch: Callable[[], int] = _random_epoch,
+    ) -> None:
+        self._files = files
+        self._folder = folder
+        self._cap_bytes = cap_bytes
+        self._segment_bytes = segment_bytes
+        self._draw_epoch = draw_epoch
+        self._lock = threading.RLock()
+        self._lanes: dict[Lane, LaneLog] = {}
+        self._earlier: list[LaneLog] = []
+        self._open()
+
+    def append(self, draft: Draft) -> tuple[Gap, ...]:
+        """Store one frame durably and return what was evicted for it."""
+        with self._lock:
+            log = self._lanes[draft.lane]
+            gaps = self._make_room(log.sealed_size(draft), draft.lane)
+            log.append(draft)
+            return gaps
+
+    def drop(self, lane: Lane, records: int) -> None:
+        """Count records that were produced and cannot be stored."""
+        with self._lock:
+            self._lanes[lane].drop(records)
+
+    def logs(self) -> tuple[LogState, ...]:
+        """Return the logs, earlier epochs first."""
+        with self._lock:
+            return tuple(LogState(log.epoch, log.lane, log.next_seq) for log in self._all())
+
+    def peek(self, epoch: int, lane: Lane, *, start: int, stop: int) -> tuple[int, bytes] | None:
+        """Return (seq, frame) of the first waiting frame with start <= seq < stop."""
+        with self._lock:
+            log = self._find(epoch, lane)
+            return log.peek(start, stop) if log is not None else None
+
+    def ack(self, ack: Ack) -> int:
+        """Free what the hub has; return how many records that were."""
+        with self._lock:
+            log = self._find(ack.epoch, ack.lane)
+            freed = log.ack(ack.ranges) if log is not None else 0
+            if log in self._earlier:
+                self._remove_drained()
+            return freed
+
+    def new_epoch(self) -> None:
+        """Begin a new epoch; what waits in the old one is still sent."""
+        with self._lock:
+            for log in self._lanes.values():
+                log.close()
+            self._earlier += self._lanes.values()
+            self._lanes = self._create_epoch()
+            self._remove_drained()
+
+    def ledger(self) -> dict[Lane, LaneReport]:
+        """Return the ledger of each lane of the current epoch."""
+        with self._lock:
+            return {lane: log.report() for lane, log in self._lanes.items()}
+
+    def size_bytes(self) -> int:
+        """Return what the spool keeps on the disk."""
+        with self._lock:
+            return _EPOCH_FILE_BYTES + sum(log.size_bytes for log in self._all())
+
+    def close(self) -> None:
+        """Write the checkpoints and let go of the files."""
+        with self._lock:
+            for log in self._lanes.values():
+                log.close()
+
+    def _all(self) -> Iterator[LaneLog]:
+        yield from self._earlier
+        yield from self._lanes.values()
+
+    def _find(self, epoch: int, lane: Lane) -> LaneLog | None:
+        return next((log for log in self._all() if (log.epoch, log.lane) == (epoch, lane)), None)
+
+    def _make_room(self, size: int, incoming: Lane) -> tuple[Gap, ...]:
+        need = self.size_bytes() + size - self._cap_bytes
+        if need <= 0:
+            return ()
+        logs = list(self._all())
+        generation = {id(log): i // len(Lane) for i, log in enumerate(logs)}
+        facts = {
+            SegmentFacts(log.lane, generation[id(log)], segment.first_seq, segment.size, segment.waiting_records): log
+            for log in logs
+            for segment in log.segments
+        }
+        chosen = to_evict(facts, need_bytes=need, incoming=incoming)
+        if chosen is None:
+            raise SpoolFull(
+                f"spool: no room for {size} bytes of {incoming} under the cap of {self._cap_bytes}; raise telemetry.cap_bytes"
+            )
+        gaps = [facts[segment].evict(segment.first_seq) for segment in chosen]
+        self._remove_drained()
+        return tuple(gap for gap in gaps if gap is not None)
+
+    def _open(self) -> None:
+        self._files.make_folder(self._folder)
+        current = self._read_epoch()
+        if current is not None:
+            try:
+                self._lanes = {lane: LaneLog.open(**self._place(current, lane)) for lane in Lane}
+            except ContractError as exc:
+                _log.warning("spool: a new epoch begins, for the seq of the old one is no longer known (%s)", exc)
+        for epoch in self._epochs_on_disk():
+            if not self._lanes or epoch != current:
+                self._earlier += [LaneLog.salvage(**self._place(epoch, lane)) for lane in Lane]
+        if not self._lanes:
+            self._lanes = self._create_epoch()
+        self._remove_drained()
+
+    def _create_epoch(self) -> dict[Lane, LaneLog]:
+        epoch = self._draw_epoch()
+        lanes = {lane: LaneLog.create(**self._place(epoch, lane)) for lane in Lane}
+        plain = json.dumps({"schema": SCHEMA, "epoch": f"{epoch:016x}"})
+        self._files.write_atomic(self._folder / _EPOCH_FILE, plain.encode())
+        return lanes
+
+    def _place(self, epoch: int, lane: Lane) -> _Place:
+        folder = self._folder / f"{epoch:016x}" / lane
+        return {
+            "files": self._files, "folder": folder, "epoch": epoch, "lane": lane, "segment_bytes": self._segment_bytes,
+        }  # fmt: skip
+
+    def _read_epoch(self) -> int | None:
+        try:
+            fields = Fields(json.loads(self._files.read(self._folder / _EPOCH_FILE)), "spool epoch")
+            fields.schema(SCHEMA)
+            return int(fields.text("epoch", max_length=16), 16)
+        except FileNotFoundError:
+            return None
+        except (ContractError, ValueError) as exc:
+            _log.warning("spool: %s cannot be read (%s)", _EPOCH_FILE, exc)
+            return None
+
+    def _epochs_on_disk(self) -> Iterator[int]:
+        for path in self._files.list(self._folder):
+            if len(path.name) == 16 and set(path.name) <= set("0123456789abcdef"):
+                yield int(path.name, 16)
+
+    def _remove_drained(self) -> None:
+        waiting = {log.epoch for log in self._earlier if log.waiting_records}
+        for epoch in {log.epoch for log in self._earlier} - waiting:
+            folder = self._folder / f"{epoch:016x}"
+            for lane_folder in self._files.list(folder):
+                next(
+                    log for log in self._earlier if log.epoch == epoch and log.lane == lane_folder.name
+                ).remove_folder()
+            self._files.remove_folder(folder)
+            self._files.sync_folder(self._folder)
+            self._earlier = [log for log in self._earlier if log.epoch != epoch]
