@@ -19,7 +19,6 @@ from sprat_device.contract.phases import InstallPhase, Reason, RolloutPhase
 MODEL: Final = "digits"
 TARGET: Final = "generic-x86_64"
 CHANNEL: Final = "canary"
-DEVICES: Final = ("shoal-1", "shoal-2", "shoal-3")
 LOST_S: Final = 8.0
 
 
@@ -50,7 +49,7 @@ def sign(on: Stage) -> None:
 
 def install(on: Stage) -> None:
     """Enrol three agents, roll the release out to them and compare their answers with the build's own count."""
-    for name in DEVICES:
+    for name in on.names:
         on.devices.append(_enrol(on, name))
     for device in on.devices:
         device.start()
@@ -150,8 +149,8 @@ def _release(on: Stage, name: str) -> dict[str, Any]:
 
 def _enrol(on: Stage, name: str) -> LabDevice:
     answer = on.shell.sprat("enrol", "token", "--device", name, "--channel", CHANNEL, "--model", MODEL)
-    # The last device runs on the workstation's LiteRT where the others have an environment with tflite-runtime.
-    own = on.device_python if name != DEVICES[-1] else None
+    # The third device runs on the workstation's LiteRT, the others on tflite-runtime where that has an environment.
+    own = on.device_python if name not in on.names[2:] else None
     python = own or Path(sys.executable)
     stream = Path(on.builds["first"]["test_set"])
     return LabDevice.enrol(on.shell, on.fleet(), name, python=python, token=answer["token"], stream=stream)

@@ -44,6 +44,7 @@ class Stage:
     console_port: int
     shell: Shell
     reporter: Reporter
+    names: tuple[str, ...] = ("shoal-1", "shoal-2", "shoal-3")
     hub: LabHub | None = None
     devices: list[LabDevice] = field(default_factory=list)
     builds: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,75 @@
+"""The lab's link: it relays both ways, resets what is open when cut, turns away, and comes back."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from sprat.lab.link import Link
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def echo_port() -> Iterator[int]:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                peer, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=_echo, args=(peer,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield server.getsockname()[1]
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+
+
+def _echo(peer: socket.socket) -> None:
+    with peer:
+        try:
+            while data := peer.recv(1024):
+                peer.sendall(data)
+        except OSError:
+            return
+
+
+def _ask(port: int, what: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as near:
+        near.sendall(what)
+        near.shutdown(socket.SHUT_WR)
+        heard = b""
+        while data := near.recv(1024):
+            heard += data
+        return heard
+
+
+def test_it_relays_both_ways_and_ends_with_its_peers(echo_port: int) -> None:
+    with Link("127.0.0.1", echo_port) as link:
+        assert _ask(link.port, b"hello") == b"hello"
+
+
+def test_a_cut_resets_what_is_open_and_turns_away_what_comes(echo_port: int) -> None:
+    with Link("127.0.0.1", echo_port) as link, socket.create_connection(("127.0.0.1", link.port), timeout=5) as near:
+        near.sendall(b"x")
+        assert near.recv(1) == b"x"
+        link.cut()
+        with pytest.raises(OSError, match="reset"):
+            if near.recv(1) == b"":
+                raise ConnectionResetError("reset: ended without a word")
+        with pytest.raises(OSError, match="reset|refused|pipe"):
+            if _ask(link.port, b"anyone?") == b"":
+                raise ConnectionResetError("reset: ended without a word")
+
+
+def test_after_the_cut_it_relays_again(echo_port: int) -> None:
+    with Link("127.0.0.1", echo_port) as link:
+        link.cut()
+        link.restore()
+        assert _ask(link.port, b"back") == b"back"
