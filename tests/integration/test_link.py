@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -50,6 +50,13 @@ def _ask(port: int, what: bytes) -> bytes:
         return heard
 
 
+def _lost(hear: Callable[[], bytes]) -> bool:
+    try:
+        return hear() == b""
+    except OSError:
+        return True
+
+
 def test_it_relays_both_ways_and_ends_with_its_peers(echo_port: int) -> None:
     with Link("127.0.0.1", echo_port) as link:
         assert _ask(link.port, b"hello") == b"hello"
@@ -60,12 +67,8 @@ def test_a_cut_resets_what_is_open_and_turns_away_what_comes(echo_port: int) -> 
         near.sendall(b"x")
         assert near.recv(1) == b"x"
         link.cut()
-        with pytest.raises(OSError, match="reset"):
-            if near.recv(1) == b"":
-                raise ConnectionResetError("reset: ended without a word")
-        with pytest.raises(OSError, match="reset|refused|pipe"):
-            if _ask(link.port, b"anyone?") == b"":
-                raise ConnectionResetError("reset: ended without a word")
+        assert _lost(lambda: near.recv(1))
+        assert _lost(lambda: _ask(link.port, b"anyone?"))
 
 
 def test_after_the_cut_it_relays_again(echo_port: int) -> None:

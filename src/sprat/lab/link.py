@@ -47,6 +47,8 @@ class Link:
     def close(self) -> None:
         """End the relay."""
         self.cut()
+        # close() alone would not wake the thread that waits in accept().
+        self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
     def __enter__(self) -> Self:
