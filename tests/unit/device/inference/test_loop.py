@@ -1,0 +1,159 @@
+"""The loop: what becomes a prediction, what an event, and what happens when bundles change under a running source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.clock import ManualClock
+from tests.unit.device.inference.bundles import BASELINE, DIGEST, KeptRecords, manifest, session
+
+from sprat_device.contract import summary
+from sprat_device.contract.bundle import Baseline
+from sprat_device.contract.errors import BundleRefused
+from sprat_device.contract.ids import Digest, ModelName
+from sprat_device.contract.phases import Reason
+from sprat_device.contract.records import Origin
+from sprat_device.inference.drift import Drift
+from sprat_device.inference.loop import Loop
+from sprat_device.inference.runtimes.raw import RunFailed
+from sprat_device.inference.sources.replay import Replay
+
+ORIGIN = Origin(ModelName("tiny"), 1, DIGEST)
+NEXT = Origin(ModelName("tiny"), 2, Digest("cd" * 32))
+GOOD = np.array([0.1, 0.2, 0.7], np.float32)
+
+
+class Rig:
+    """A loop over rows, with everything that it tells."""
+
+    def __init__(self, rows: list[Any], *, loop: bool = False) -> None:
+        self.clock = ManualClock()
+        self.records = KeptRecords()
+        self.outcomes: list[tuple[bool, int]] = []
+        source = Replay({"x": np.array(rows)}, self.clock, loop=loop, sleep=lambda _seconds: None)
+        self.loop = Loop(
+            source, self.records, self.clock, lambda ok, us: self.outcomes.append((ok, us)), summary_interval_s=60
+        )
+
+    def run(self, steps: int) -> Rig:
+        for _ in range(steps):
+            self.loop.step(0.1)
+        return self
+
+    def indexes(self) -> list[int]:
+        return [prediction.index for _origin, prediction in self.records.predictions]
+
+
+def test_nothing_is_read_before_a_bundle_is_loaded() -> None:
+    rig = Rig([GOOD])
+    assert not rig.loop.step(0.1)
+    assert rig.loop.running == ""
+    rig.loop.swap(session(), ORIGIN)
+    assert rig.loop.step(0.1)
+    assert rig.indexes() == [0]
+    assert not rig.loop.step(0.1)
+
+
+def test_the_running_index_goes_on_over_a_swap_without_a_gap() -> None:
+    rig = Rig([GOOD, GOOD], loop=True)
+    rig.loop.swap(session(), ORIGIN)
+    rig.run(5)
+    rig.loop.swap(session(digest=NEXT.bundle), NEXT)
+    assert (rig.loop.healthy, rig.loop.running) == (0, NEXT.bundle)
+    rig.run(5)
+    assert rig.indexes() == list(range(10))
+    assert [origin.release_seq for origin, _prediction in rig.records.predictions] == [1] * 5 + [2] * 5
+    assert rig.loop.healthy == 5
+
+
+def test_a_bad_input_is_an_event_and_never_a_prediction() -> None:
+    rig = Rig([GOOD, [np.nan, 0, 0], GOOD, [1e5, 0, 0]])
+    rig.loop.swap(session(), ORIGIN)
+    rig.run(4)
+    assert rig.indexes() == [0, 2]
+    assert rig.records.events == [
+        (Reason.INPUT_NON_FINITE, {"index": 1}, DIGEST),
+        (Reason.INPUT_RANGE, {"index": 3}, DIGEST),
+    ]
+    assert (rig.loop.healthy, rig.loop.errors) == (2, 2)
+    # A sensor's bad value says nothing against the bundle.
+    assert [ok for ok, _us in rig.outcomes] == [True, True]
+
+
+def test_a_source_that_does_not_fit_counts_against_the_bundle() -> None:
+    rig = Rig([[0.1, 0.2]])
+    rig.loop.swap(session(), ORIGIN)
+    rig.run(1)
+    assert rig.outcomes == [(False, 0)]
+
+
+def test_a_failing_runtime_and_a_non_finite_answer_are_events_too() -> None:
+    def fail(_inputs: Any) -> Any:
+        raise RunFailed("onnx failed while running: no luck")
+
+    rig = Rig([GOOD, GOOD])
+    rig.loop.swap(session(fail), ORIGIN)
+    rig.run(1)
+    rig.loop.swap(session(lambda _inputs: {"y": np.array([[np.nan, 0, 0]], np.float32)}), NEXT)
+    rig.run(1)
+    assert [code for code, _detail, _bundle in rig.records.events] == [Reason.RUN_FAILED, Reason.NON_FINITE]
+    assert "no luck" in str(rig.records.events[0][1]["detail"])
+    assert rig.outcomes == [(False, 0), (False, 0)]
+    assert rig.records.predictions == []
+
+
+def test_many_equal_errors_become_few_events_and_a_count() -> None:
+    rig = Rig([[np.nan, 0, 0]], loop=True)
+    rig.loop.swap(session(), ORIGIN)
+    rig.run(500)
+    rig.loop.close()
+    assert len(rig.records.events) == 20
+    told = summary.parse(rig.records.summaries[0][0])
+    assert told.errors == {Reason.INPUT_NON_FINITE: 500}
+
+
+def test_a_summary_tells_each_interval_and_each_bundle_apart() -> None:
+    rig = Rig([GOOD, [0.9, 0.0, 0.1]], loop=True)
+    rig.loop.swap(session(), ORIGIN)
+    rig.run(400)
+    rig.clock.advance(60)
+    rig.run(1)
+    rig.run(3)
+    rig.loop.swap(session(digest=NEXT.bundle), NEXT)
+    rig.loop.close()
+    (first, _), (second, bundle) = rig.records.summaries
+    told = summary.parse(first)
+    assert (told.predictions, told.classes) == (401, {2: 201, 0: 200})
+    assert told.span_us == 60_000_000
+    assert told.latency.count == told.confidence.count == 401
+    assert told.confidence.quantile(0.9) == pytest.approx(0.9, rel=0.06)
+    assert told.drift == {"a": (401, 0, 0)}
+    assert summary.parse(second).predictions == 3
+    assert bundle == DIGEST
+
+
+def test_drift_counts_every_reading_over_the_frozen_edges() -> None:
+    rng = np.random.default_rng(7)
+    rows = rng.uniform(0, 10, (1000, 3)).astype(np.float32)
+    edges = np.array([1.0, 3.0, 8.0])
+    baseline = Baseline({"b": edges, "x": edges}, {"b": np.zeros(4, int), "x": np.zeros(4, int)}, np.array([1]))
+    drift = Drift(manifest(), baseline)
+    for row in rows:
+        drift.add({"x": row})
+    bins = [-np.inf, *edges, np.inf]
+    taken = drift.take()
+    assert taken["b"] == tuple(np.histogram(rows[:, 1], bins)[0])
+    assert taken["x"] == tuple(np.histogram(rows, bins)[0])
+    assert sum(drift.take()["x"]) == 0
+
+
+def test_a_baseline_of_an_unknown_feature_is_refused_before_it_answers() -> None:
+    strange = Baseline({"zz": np.array([1.0])}, {"zz": np.array([0, 0])}, np.array([1]))
+    rig = Rig([GOOD], loop=True)
+    rig.loop.swap(session(), ORIGIN)
+    with pytest.raises(BundleRefused, match="zz"):
+        rig.loop.swap(session(baseline=strange), NEXT)
+    assert rig.loop.running == DIGEST
+    assert BASELINE.edges.keys() == {"a"}
