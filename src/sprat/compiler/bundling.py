@@ -123,15 +123,19 @@ def tolerance(lowering: Lowering, outputs: Array) -> Tolerance:
 
 def golden_inputs(part: Part, recipe: Recipe, ingested: Ingested) -> dict[str, Array]:
     """Return readings for the golden set: rows spread over the part, or noise within the range of each input."""
-    count = min(recipe.golden_count, len(part.labels))
+    rows = golden_rows(len(part.labels), recipe)
     if recipe.golden_inputs == "synthetic":
         rng = np.random.default_rng(recipe.train.seed)
         return {
-            name: rng.uniform(*ingested.ranges[name], size=(count, *array.shape[1:])).astype(array.dtype)
+            name: rng.uniform(*ingested.ranges[name], size=(len(rows), *array.shape[1:])).astype(array.dtype)
             for name, array in part.inputs.items()
         }
-    rows = np.linspace(0, len(part.labels) - 1, count).astype(int)
     return {name: array[rows] for name, array in part.inputs.items()}
+
+
+def golden_rows(available: int, recipe: Recipe) -> npt.NDArray[np.int64]:
+    """Return which rows of a part are the golden ones: spread evenly over it."""
+    return np.linspace(0, available - 1, min(recipe.golden_count, available)).astype(np.int64)
 
 
 def baseline(train: Part, predicted: Array, recipe: Recipe) -> Baseline:

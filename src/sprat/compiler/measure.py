@@ -37,7 +37,10 @@ class RunnerFailed(SpratError):
 class Runner(Protocol):
     """Where the device's programs run."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Return how a user names it: `local`, `env:NAME`."""
+        ...
 
     def runtimes(self) -> Mapping[str, str]:
         """Return the runtimes it has, with their versions."""

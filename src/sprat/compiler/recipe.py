@@ -30,6 +30,22 @@ _REQUIRED: Final[Any] = object()
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The document that a recipe was read from, for sentences that name a line."""
+
+    text: str
+    name: str
+    overridden: frozenset[tuple[str, ...]]
+
+    def place(self, path: tuple[str, ...]) -> str:
+        """Return the line of a key, or the override that set it."""
+        if any(path[: len(given)] == given for given in self.overridden):
+            return f"--set {'.'.join(path)}"
+        line = line_of(self.text, path)
+        return f"{self.name}, line {line}" if line else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class InputSpec:
     """One input as the sensor gives it: columns of a table (`features`), or one array column."""
 
@@ -80,7 +96,11 @@ class Recipe:
     gates: Gates
     golden_count: int
     golden_inputs: str
-    text: str = ""
+    source: Source
+
+    def place(self, path: tuple[str, ...]) -> str:
+        """Return where a key stands, for a sentence about it."""
+        return self.source.place(path)
 
 
 def parse(text: str, *, name: str = "recipe.toml", overrides: tuple[str, ...] = ()) -> Recipe:
@@ -90,7 +110,7 @@ def parse(text: str, *, name: str = "recipe.toml", overrides: tuple[str, ...] = 
     except tomllib.TOMLDecodeError as exc:
         raise RecipeError(f"{name}: not TOML ({exc})") from exc
     given = {_override(document, item) for item in overrides}
-    return _recipe(_Section(document, (), _Source(text, name, frozenset(given))))
+    return _recipe(_Section(document, (), Source(text, name, frozenset(given))))
 
 
 def _recipe(top: _Section) -> Recipe:
@@ -111,7 +131,7 @@ def _recipe(top: _Section) -> Recipe:
         prefer=top.choices("prefer", PREFERENCES, default=("size",)),
         gates=_gates(top.section("gates")),
         **_golden(top.section("golden")),
-        text=top.source.text,
+        source=top.source,
     )
     top.finish()
     if not METRICS[task]:
@@ -192,25 +212,10 @@ def _golden(section: _Section) -> dict[str, Any]:
 _SHARES: Final = (("train", 0.6), ("calibration", 0.1), ("validation", 0.1), ("test", 0.2))
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """The document, for sentences that name a line."""
-
-    text: str
-    name: str
-    overridden: frozenset[tuple[str, ...]]
-
-    def place(self, path: tuple[str, ...]) -> str:
-        if any(path[: len(given)] == given for given in self.overridden):
-            return f"--set {'.'.join(path)}"
-        line = line_of(self.text, path)
-        return f"{self.name}, line {line}" if line else self.name
-
-
 class _Section:
     """One table being read; what nobody took is an unknown key."""
 
-    def __init__(self, raw: object, path: tuple[str, ...], source: _Source) -> None:
+    def __init__(self, raw: object, path: tuple[str, ...], source: Source) -> None:
         self.source, self.path = source, path
         if not isinstance(raw, dict):
             raise RecipeError(f"{source.place(path)}: {'.'.join(path)} must be a table")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Trial:
     runner: str
     verdict: Verdict
     golden: Mapping[str, Array] = field(default_factory=dict)
-    predicted: Array = field(default_factory=lambda: np.zeros(0))
+    answers: Array = field(default_factory=lambda: np.zeros(0))
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,6 +67,10 @@ class Trials:
         """Return where a runtime is run."""
         return self._places[runtime][0]
 
+    def every(self) -> tuple[Trial, ...]:
+        """Return all trials so far."""
+        return tuple(self._done.values())
+
     def run(self, lowering: Lowering, runtime: str) -> Trial:
         """Return the trial of one artifact on one runtime."""
         key = (lowering.scheme, runtime)
@@ -78,28 +82,28 @@ class Trials:
     def _run(self, lowering: Lowering, runtime: str) -> Trial:
         runner, version = self._places[runtime]
         trial = Trial(lowering.scheme, runtime, version, runner.name, Verdict())
-        bundle = self._folder / f"{lowering.scheme}.sprat"
         test = self._ingested.parts["test"]
+        both = {
+            name: np.concatenate([np.asarray(test.inputs[name]), self.golden_inputs[name]])
+            for name in self.golden_inputs
+        }
         try:
-            if not bundle.exists():
-                self._write(bundle, lowering)
-            both = {
-                name: np.concatenate([np.asarray(test.inputs[name]), self.golden_inputs[name]])
-                for name in self.golden_inputs
-            }
+            bundle = self._bundle(lowering)
             raw = runner.infer(bundle, bundling.readings(both, lowering), runtime=runtime)
             figures = runner.check(bundle, runtime=runtime, skip_golden=True)
-            if not figures["ok"]:
-                raise RunnerFailed(str(figures["detail"]))
         except RunnerFailed as exc:
-            return Trial(lowering.scheme, runtime, version, runner.name, Verdict(GateCode.NOT_RUN, str(exc)))
+            return replace(trial, verdict=Verdict(GateCode.NOT_RUN, str(exc)))
+        if not figures["ok"]:
+            return replace(trial, verdict=Verdict(GateCode.NOT_RUN, str(figures["detail"])))
         count = len(test.labels)
-        answers = bundling.answers(raw, lowering)
-        verdict = self._judged(lowering, answers[:count], raw)
-        golden = {name: array[count:] for name, array in raw.items()}
-        return Trial(
-            trial.scheme, runtime, version, runner.name, verdict, golden, answers[:count].argmax(1), figures
-        )  # fmt: skip
+        answers = bundling.answers(raw, lowering)[:count]
+        return replace(
+            trial,
+            verdict=self._judged(lowering, answers, raw),
+            golden={name: array[count:] for name, array in raw.items()},
+            answers=answers,
+            figures=figures,
+        )
 
     def _judged(self, lowering: Lowering, answers: Array, raw: Mapping[str, Array]) -> Verdict:
         recipe, truth, research = self._recipe, self._ingested.parts["test"].labels, self._research["test"]
@@ -111,9 +115,12 @@ class Trials:
         verdict = parity.gate_b(recipe.metric, truth, research, answers, gates=recipe.gates)
         return parity.with_saturation(verdict, raw)
 
-    def _write(self, path: Path, lowering: Lowering) -> None:
-        """Write a bundle that is measured only: it lists every runtime and promises nothing."""
-        empty = bundling.baseline(self._ingested.parts["train"], self._research["train"], self._recipe)
-        inputs = bundling.readings(self.golden_inputs, lowering)
-        contents = Contents(GoldenSet(inputs, {}), empty, dict.fromkeys(self._places, "0"))
-        bundling.write(path, lowering, self._recipe, self._ingested, target="trial", contents=contents)
+    def _bundle(self, lowering: Lowering) -> Path:
+        """Return a bundle that is measured only: it lists every runtime and promises nothing."""
+        path = self._folder / f"{lowering.scheme}.sprat"
+        if not path.exists():
+            unused = bundling.baseline(self._ingested.parts["train"], self._research["train"], self._recipe)
+            golden = GoldenSet(bundling.readings(self.golden_inputs, lowering), {})
+            contents = Contents(golden, unused, dict.fromkeys(self._places, "0"))
+            bundling.write(path, lowering, self._recipe, self._ingested, target="trial", contents=contents)
+        return path

@@ -1,0 +1,56 @@
+"""`sprat build`: data -> model -> candidates -> gates -> bundles and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sprat import settings as settings_
+from sprat.cli.output import JsonFlag, Output, QuietFlag
+
+
+def build(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.toml, or the folder that holds one.")],
+    target: Annotated[list[str] | None, typer.Option(help="Target to build for; repeat for several.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for bundles, test set and report.html.")] = Path("out"),
+    data: Annotated[str, typer.Option(help="Snapshot to use instead of the recipe's data (name or hash).")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value over the recipe, such as train.seed=2.")
+    ] = None,
+    runner: Annotated[str, typer.Option(help="Where to try candidates: local or env:NAME; default: everywhere.")] = "",
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Build a recipe: train, lower, gate on every runtime, choose, and write one bundle for each target.
+
+    Example: sprat build models/digits --target generic-x86_64 --set train.seed=2 --out out
+    """
+    from sprat.cli import runs
+    from sprat.compiler.build import build as build_
+    from sprat.data import snapshot
+
+    output = Output(json, quiet)
+    settings = settings_.read()
+    table = snapshot.load(settings.data_dir, snapshot.find(settings.data_dir, data)) if data else None
+    with output.progress("build") as say:
+        result = build_(
+            recipe, targets=target or (), data=table, out=out, overrides=set_ or (), runner=runner, settings=settings,
+            say=say,
+        )  # fmt: skip
+    document = result.document()
+    runs.record(settings.runs_dir, document)
+    for warning in result.warnings:
+        output.warn(warning)
+    if not quiet:
+        output.table(
+            ("target", "scheme", "bytes", result.metric_name, "p50 us", "KiB", "passed on", "why"),
+            [
+                (row.target, row.scheme, row.size, f"{row.metric:.4f}", f"{row.latency_us:.1f}", f"{row.memory_kib:.0f}",
+                 ",".join(row.runtimes) or "-", row.reason or "chosen")
+                for row in result.candidates
+            ],
+        )  # fmt: skip
+    output.result(document, *(f"{one.path}  {one.scheme}, {one.size} bytes, sha256 {one.sha256}" for one in result.bundles),
+                  f"{result.report}")  # fmt: skip

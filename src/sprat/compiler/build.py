@@ -1,0 +1,246 @@
+"""The one verb: a recipe and its data to the best bundle for each target.
+
+Everything is made in a temporary folder and moved into place when it is whole. Stages: ingest, train against the
+yardstick, lower, gates and measures on every runtime, choose, bundle, check the bundle itself, report.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat.compiler import factory, measure, parity, project, release_files, report, search
+from sprat.compiler.bundling import Lowering
+from sprat.compiler.gates import GateCode
+from sprat.compiler.ingest import Ingested, ingest
+from sprat.compiler.jobs import JobFailed, Jobs
+from sprat.compiler.measure import Runner
+from sprat.compiler.project import Project
+from sprat.compiler.ranking import rank
+from sprat.compiler.result import BuildResult, BuiltBundle, CandidateRow
+from sprat.compiler.schemes import SCHEMES
+from sprat.compiler.search import Candidate
+from sprat.compiler.target import Target
+from sprat.compiler.trials import Trials
+from sprat.compiler.work import MAX_DATA, RESEARCH, TensorFacts, Work, write_parts
+from sprat.data.table import Table, read_table
+from sprat.errors import GateFailed, MachineLacks, RecipeError
+from sprat.settings import Settings, read, unknown_key
+from sprat_device.contract import arrays
+from sprat_device.contract.manifest import Task
+
+Array = npt.NDArray[Any]
+_PARTIAL: Final = ".sprat-build-"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The source model by what it answered, and what took part in making it."""
+
+    research: Mapping[str, Array]
+    sha256: str
+    versions: Mapping[str, str]
+    metric: float
+    yardstick: float
+
+
+def build(
+    recipe: Path | str,
+    *,
+    targets: Sequence[str] = (),
+    data: Table | None = None,
+    out: Path | str = "out",
+    overrides: Sequence[str] = (),
+    runner: str = "",
+    settings: Settings | None = None,
+    say: Callable[[str], None] = lambda _step: None,
+) -> BuildResult:
+    """Build a recipe for each target into `out`; GateFailed says what did not pass, after the report is written."""
+    settings = settings or read()
+    source = project.read(Path(recipe), overrides=tuple(overrides))
+    _require_parameters(source)
+    wanted = project.find_targets(targets or source.recipe.targets, source, settings.targets_dir)
+    candidates = {target.name: search.candidates(source.recipe, target) for target in wanted}
+    runners = measure.runners(settings.runtimes_dir, runner)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder) as work:
+        return _build(
+            source, wanted, candidates, table=data, work=Path(work), out=folder, runners=runners, settings=settings,
+            say=say,
+        )  # fmt: skip
+
+
+def _build(
+    source: Project, targets: Sequence[Target], candidates: Mapping[str, tuple[Candidate, ...]], *,
+    table: Table | None, work: Path, out: Path, runners: Sequence[Runner], settings: Settings,
+    say: Callable[[str], None],
+) -> BuildResult:  # fmt: skip
+    recipe = source.recipe
+    with Jobs(log=work / "worker.log", timeout_s=settings.conversion_timeout_s) as jobs:
+        say("data")
+        ingested = ingest(_table(source, jobs, work) if table is None else table, recipe)
+        write_parts(work, ingested.parts)
+        say(f"training on {len(ingested.parts['train'].labels)} rows")
+        task = _work(source, work)
+        trained = _train(source, ingested, jobs, task)
+        lowered = _lower(jobs, task, [c for group in candidates.values() for c in group], work=work, say=say)
+    trials = Trials(recipe, ingested, trained.research, folder=work, runners=runners, say=say)
+    _require_runtime(candidates, trials)
+    rows: list[CandidateRow] = []
+    made: list[BuiltBundle] = []
+    stopped: list[GateFailed] = []
+    warnings = _warnings(source, ingested, candidates, trials)
+    staging = release_files.Staging(source, ingested, trained, trials, work=work, out=out, many=len(targets) > 1)
+    for target in targets:
+        ranked = rank(candidates[target.name], lowered, trials, target, recipe)
+        rows += ranked.rows
+        if ranked.chosen is None:
+            stopped.append(ranked.refusal(target))
+            continue
+        say(f"bundle for {target.name}: {ranked.choice.chosen}")
+        made.append(staging.stage(target, ranked))
+    result = staging.publish(
+        BuildResult(
+            recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
+            facts=staging.facts,
+        )
+    )  # fmt: skip
+    say("report")
+    result = report.write(result, ingested, trained.research, trials, recipe, path=out / "report.html")
+    if stopped:
+        raise GateFailed(stopped[0].code, f"{stopped[0].args[0]}; see {result.report}")
+    return result
+
+
+def _require_parameters(source: Project) -> None:
+    """Compare the free keys of `[train]` with what the factory's function takes, before anything costs time."""
+    plan = source.recipe.train
+    known = factory.parameters(source.file(plan.factory)) if plan.factory and not plan.given else ()
+    for key in plan.parameters:
+        if key not in known:
+            place = source.recipe.place(("train", key))
+            raise RecipeError(unknown_key(key, ("framework", "factory", "given", "seed", *known), place))
+
+
+def _table(source: Project, jobs: Jobs, work: Path) -> Table:
+    if source.recipe.data.file:
+        return read_table(source.file(source.recipe.data.file))
+    if not source.recipe.train.factory:
+        raise RecipeError("data.file: a given model needs rows to be gated with; name a .csv or .npz beside the recipe")
+    out = work / "columns.npz"
+    jobs.columns(source.file(source.recipe.train.factory), out)
+    return read_table(out)
+
+
+def _work(source: Project, work: Path) -> Work:
+    plan = source.recipe.train
+    return Work(
+        folder=str(work),
+        framework=plan.framework,
+        task=source.recipe.task,
+        model=source.recipe.model,
+        factory=str(source.file(plan.factory)) if plan.factory else "",
+        given=str(source.file(plan.given)) if plan.given else "",
+        seed=plan.seed,
+        parameters=dict(plan.parameters),
+        input_names=tuple(spec.name for spec in source.recipe.inputs),
+    )
+
+
+def _train(source: Project, ingested: Ingested, jobs: Jobs, task: Work) -> Trained:
+    """Train, and stop a model that is no better than the yardstick or than the recipe asks."""
+    recipe = source.recipe
+    try:
+        answer = jobs.train(task)
+    except JobFailed as exc:
+        raise RecipeError(f"training failed: {exc}; the factory is {task.factory or task.given}") from exc
+    raw = arrays.parse((Path(task.folder) / RESEARCH).read_bytes(), max_bytes=MAX_DATA)
+    research = {name: array.reshape(len(array), -1) for name, array in raw.items()}
+    _require_answers(research, source)
+    parts = ingested.parts
+    metric = parity.metric_of(recipe.metric, parts["test"].labels, research["test"])
+    trivial = parity.yardstick(
+        recipe.metric, parts["train"].labels, parts["test"].labels, classes=len(recipe.labels)
+    )  # fmt: skip
+    if not parity.beats(recipe.metric, metric, trivial):
+        raise GateFailed(
+            GateCode.YARDSTICK, f"{recipe.metric} {metric:.4f} does not beat {trivial:.4f} of the trivial model"
+        )
+    if recipe.gates.min_metric and parity.beats(recipe.metric, recipe.gates.min_metric, metric):
+        raise GateFailed(
+            GateCode.MIN_METRIC, f"{recipe.metric} {metric:.4f}, gates.min_metric asks for {recipe.gates.min_metric:g}"
+        )
+    return Trained(research, str(answer["source_sha256"]), answer["versions"], metric, trivial)
+
+
+def _require_answers(research: Mapping[str, Array], source: Project) -> None:
+    recipe = source.recipe
+    for name, array in research.items():
+        if not np.all(np.isfinite(array)):
+            raise GateFailed(GateCode.NON_FINITE, f"the trained model's answers to the {name} rows are not finite")
+        if recipe.task is Task.CLASSIFICATION and array.shape[1] != len(recipe.labels):
+            raise RecipeError(f"labels: {len(recipe.labels)} names, the model gives {array.shape[1]} scores")
+
+
+def _lower(
+    jobs: Jobs, task: Work, candidates: Sequence[Candidate], *, work: Path, say: Callable[[str], None]
+) -> dict[str, Lowering | JobFailed]:
+    """Convert each scheme once; a failed conversion is a candidate with a reason."""
+    lowered: dict[str, Lowering | JobFailed] = {}
+    for candidate in candidates:
+        if candidate.scheme in lowered:
+            continue
+        say(f"converting: {candidate.scheme}")
+        path = work / f"{candidate.scheme}.{candidate.format}"
+        try:
+            answer = jobs.lower(task, candidate.scheme, path)
+        except JobFailed as exc:
+            lowered[candidate.scheme] = exc
+            continue
+        lowered[candidate.scheme] = Lowering(
+            scheme=candidate.scheme,
+            format=SCHEMES[candidate.scheme].format,
+            path=path,
+            size=int(answer["size"]),
+            sha256=str(answer["sha256"]),
+            inputs=tuple(_facts(raw) for raw in answer["inputs"]),
+            outputs=tuple(_facts(raw) for raw in answer["outputs"]),
+            options=answer["options"],
+            ops=tuple(answer["ops"]),
+        )
+    return lowered
+
+
+def _facts(raw: Mapping[str, Any]) -> TensorFacts:
+    return TensorFacts(raw["name"], raw["dtype"], tuple(raw["shape"]), raw["scale"], raw["zero_point"])
+
+
+def _require_runtime(candidates: Mapping[str, tuple[Candidate, ...]], trials: Trials) -> None:
+    for target, group in candidates.items():
+        declared = sorted({runtime for candidate in group for runtime in candidate.runtimes})
+        if not any(trials.can_run(runtime) for runtime in declared):
+            raise MachineLacks(
+                f"target {target} runs {', '.join(declared)}, none is on this machine; "
+                f"add one with `sprat runtimes add {declared[0]}`"
+            )
+
+
+def _warnings(
+    source: Project, ingested: Ingested, candidates: Mapping[str, tuple[Candidate, ...]], trials: Trials
+) -> list[str]:
+    declared = sorted({runtime for group in candidates.values() for one in group for runtime in one.runtimes})
+    warnings = [
+        f"{runtime} was not tried: it is not on this machine (sprat runtimes add {runtime}); the bundle does not list it"
+        for runtime in declared
+        if not trials.can_run(runtime)
+    ]
+    if source.recipe.golden_inputs == "real":
+        warnings.append('the golden set holds real validation rows; golden.inputs = "synthetic" keeps them out')
+    return warnings + [f"data: {finding}" for finding in ingested.findings]

@@ -1,0 +1,123 @@
+"""For one target: trials to figures, figures to the choice, and a row for each candidate with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sprat.compiler import budget, search
+from sprat.compiler.bundling import Lowering
+from sprat.compiler.gates import GateCode
+from sprat.compiler.jobs import JobFailed
+from sprat.compiler.parity import ERROR_METRICS
+from sprat.compiler.recipe import Recipe
+from sprat.compiler.result import CandidateRow
+from sprat.compiler.schemes import SCHEMES
+from sprat.compiler.search import Candidate, Choice, Measured
+from sprat.compiler.target import Target
+from sprat.compiler.trials import Trial, Trials
+from sprat.errors import GateFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The choice for one target with what it rests on."""
+
+    choice: Choice
+    rows: tuple[CandidateRow, ...]
+    trials: Mapping[str, tuple[Trial, ...]]
+    lowered: Mapping[str, Lowering | JobFailed]
+
+    @property
+    def chosen(self) -> tuple[Lowering, tuple[Trial, ...]] | None:
+        """Return the chosen artifact and the trials that it passed."""
+        scheme = self.choice.chosen
+        found = self.lowered.get(scheme) if scheme else None
+        if scheme is None or not isinstance(found, Lowering):
+            return None
+        return found, tuple(trial for trial in self.trials[scheme] if trial.passed)
+
+    def refusal(self, target: Target) -> GateFailed:
+        """Return what to say where nothing fits: the closest candidate and the limit that it breaks, or every reason."""
+        said = self.choice.closest or "; ".join(f"{name} {reason}" for name, reason in self.choice.reasons.items())
+        return GateFailed(GateCode.NOTHING_FITS, f"no candidate fits {target.name}: {said}")
+
+
+def rank(
+    candidates: Sequence[Candidate], lowered: Mapping[str, Lowering | JobFailed], trials: Trials, target: Target,
+    recipe: Recipe,
+) -> Ranked:  # fmt: skip
+    """Measure every candidate against one target and choose."""
+    done: dict[str, tuple[Trial, ...]] = {}
+    measured: list[Measured] = []
+    plain = min(
+        (one.size for one in lowered.values() if isinstance(one, Lowering) and not SCHEMES[one.scheme].quantized),
+        default=0,
+    )
+    for candidate in candidates:
+        found = lowered[candidate.scheme]
+        if isinstance(found, JobFailed):
+            measured.append(Measured(candidate.scheme, code=found.code, sentence=str(found)))
+            continue
+        done[candidate.scheme] = tuple(trials.run(found, name) for name in candidate.runtimes if trials.can_run(name))
+        measured.append(_measured(found, done[candidate.scheme], target, recipe, plain=plain))
+    choice = search.choose(measured, prefer=recipe.prefer, less_is_better=recipe.metric in ERROR_METRICS)
+    rows = tuple(_row(one, done.get(one.scheme, ()), choice, target) for one in measured)
+    return Ranked(choice, rows, done, lowered)
+
+
+def _measured(lowering: Lowering, trials: Sequence[Trial], target: Target, recipe: Recipe, *, plain: int) -> Measured:
+    """Sum up one candidate: figures of the target's first runtime that it passed on, the worst metric of all."""
+    passed = [trial for trial in trials if trial.passed]
+    shown = passed or [trial for trial in trials if trial.figures]
+    worst = max if recipe.metric in ERROR_METRICS else min
+    figures = shown[0].figures if shown else {}
+    summary = Measured(
+        lowering.scheme,
+        size=lowering.size,
+        metric=worst((trial.verdict.metric for trial in shown), default=0.0),
+        latency_us=float(figures.get("latency_us", {}).get("p50", 0.0)),
+        memory_kib=float(figures.get("ram_above_floor_kib", 0)),
+        runtimes=tuple(trial.runtime for trial in passed),
+    )
+    code, sentence, excess = _stopped(lowering, summary, trials, target, recipe, plain=plain)
+    return Measured(
+        summary.scheme, summary.size, summary.metric, summary.latency_us, summary.memory_kib, summary.runtimes,
+        code, sentence, excess,
+    )  # fmt: skip
+
+
+def _stopped(
+    lowering: Lowering, summary: Measured, trials: Sequence[Trial], target: Target, recipe: Recipe, *, plain: int
+) -> tuple[GateCode | None, str, float]:
+    if not summary.runtimes:
+        verdicts = [(trial.runtime, trial.verdict) for trial in trials]
+        sentence = "; ".join(f"{runtime}: {verdict.sentence}" for runtime, verdict in verdicts)
+        codes = [verdict.code for _, verdict in verdicts if verdict.code is not None]
+        return codes[0] if codes else GateCode.NOT_RUN, sentence or "none of its runtimes is on this machine", 0.0
+    if SCHEMES[lowering.scheme].quantized and plain and lowering.size >= plain:
+        return GateCode.NOT_SMALLER, f"{lowering.size} bytes, unquantized it has {plain}", 0.0
+    need = budget.Need(lowering.size, int(summary.memory_kib), summary.latency_us)
+    broken = budget.breaks(need, target, max_latency_us=recipe.gates.max_latency_us)
+    if broken:
+        worst = max(broken, key=lambda one: one.excess)
+        return worst.code, worst.sentence, worst.excess
+    return None, "", 0.0
+
+
+def _row(one: Measured, trials: Sequence[Trial], choice: Choice, target: Target) -> CandidateRow:
+    verdicts = [trial.verdict for trial in trials if trial.figures]
+    return CandidateRow(
+        target=target.name,
+        scheme=one.scheme,
+        size=one.size,
+        metric=one.metric,
+        drop_high=max((verdict.drop.high for verdict in verdicts), default=0.0),
+        agreement=min((verdict.agreement for verdict in verdicts), default=0.0),
+        latency_us=one.latency_us,
+        memory_kib=one.memory_kib,
+        runtimes=one.runtimes,
+        chosen=one.scheme == choice.chosen,
+        on_front=one.scheme in choice.front,
+        reason="" if one.scheme == choice.chosen else choice.reasons[one.scheme],
+    )

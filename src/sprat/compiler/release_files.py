@@ -1,0 +1,184 @@
+"""Stages the files of a build and puts them in place when all are whole: bundle, measured.json, test set.
+
+With one target they lie in the output folder itself; with several, in a folder for each target.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sprat import __version__
+from sprat.compiler import bundling, measure
+from sprat.compiler.bundling import RESEARCH, Contents, Lowering
+from sprat.compiler.ingest import Ingested
+from sprat.compiler.project import Project
+from sprat.compiler.ranking import Ranked
+from sprat.compiler.result import BuildResult, BuiltBundle
+from sprat.compiler.target import Target
+from sprat.compiler.trials import Trial, Trials
+from sprat.data.split import PARTS
+from sprat.data.table import write_table
+from sprat_device.contract.bundle import GoldenSet
+from sprat_device.contract.manifest import Tolerance
+
+if TYPE_CHECKING:
+    from sprat.compiler.build import Trained
+
+MEASURED_SCHEMA: Final = "sprat.measured/1"
+
+
+class Staging:
+    """Writes into the work folder and remembers where each file belongs."""
+
+    def __init__(
+        self, project: Project, ingested: Ingested, trained: Trained, trials: Trials, *, work: Path, out: Path,
+        many: bool,
+    ) -> None:  # fmt: skip
+        self._project, self._ingested, self._trained, self._trials = project, ingested, trained, trials
+        self._work, self._out, self._many = work / "staged", out, many
+        self._moves: list[tuple[Path, Path]] = []
+        self.facts = self._facts()
+
+    def stage(self, target: Target, ranked: Ranked) -> BuiltBundle:
+        """Write the chosen bundle, reproduce its golden set on every runtime, and write what was measured."""
+        assert ranked.chosen is not None  # noqa: S101 - the caller has asked
+        lowering, passed = ranked.chosen
+        recipe = self._project.recipe
+        folder = self._work / target.name
+        folder.mkdir(parents=True)
+        staged = folder / f"{recipe.model}-{target.name}.sprat"
+        digest = bundling.write(
+            staged, lowering, recipe, self._ingested, target=target.name,
+            contents=self._contents(lowering, passed, target, ranked),
+        )  # fmt: skip
+        for trial in passed:
+            measure.require_ok(self._trials.runner(trial.runtime).check(staged, runtime=trial.runtime))
+        size = staged.stat().st_size
+        measured = self._measured(lowering, passed, target, digest=digest, size=size)
+        (folder / "measured.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+        test = self._ingested.parts["test"]
+        test_set = folder / f"{recipe.model}-test.npz"
+        write_table(test_set, {**bundling.readings(test.inputs, lowering), "labels": test.labels})
+        home = self._out / target.name if self._many else self._out
+        places = {path: home / path.name for path in (staged, folder / "measured.json", test_set)}
+        self._moves += places.items()
+        return BuiltBundle(places[staged], digest, target.name, lowering.scheme, size, places[test_set], measured)
+
+    def publish(self, result: BuildResult) -> BuildResult:
+        """Move every staged file into place; the bundle last of its folder would do, but all are whole already."""
+        for staged, place in self._moves:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(place)
+        return replace(result, facts=self.facts)
+
+    def _facts(self) -> dict[str, Any]:
+        recipe, ingested = self._project.recipe, self._ingested
+        return {
+            "recipe_sha256": self._project.sha256,
+            "overrides": list(self._project.overrides),
+            "source_sha256": self._trained.sha256,
+            "data_sha256": ingested.sha256,
+            "splits": {
+                name: {"rows": len(ingested.parts[name].labels), "sha256": ingested.part_digests[name]}
+                for name in PARTS
+            },
+            "seeds": {"train": recipe.train.seed, "split": recipe.data.split.seed},
+            "parameters": dict(recipe.train.parameters),
+            "versions": {**self._trained.versions, "sprat": __version__},
+            "python": platform.python_version(),
+            "metric": recipe.metric,
+            "research_metric": self._trained.metric,
+            "yardstick": self._trained.yardstick,
+        }
+
+    def _contents(self, lowering: Lowering, passed: tuple[Trial, ...], target: Target, ranked: Ranked) -> Contents:
+        recipe, trained, ingested = self._project.recipe, self._trained, self._ingested
+        golden = GoldenSet(
+            bundling.readings(self._trials.golden_inputs, lowering),
+            {trial.runtime: trial.golden for trial in passed} | self._research_golden(),
+        )
+        worst = next(row.metric for row in ranked.rows if row.chosen)
+        tolerances: dict[str, Tolerance] = {
+            trial.runtime: bundling.tolerance(lowering, bundling.answers(trial.golden, lowering)) for trial in passed
+        }
+        return Contents(
+            golden=golden,
+            baseline=bundling.baseline(ingested.parts["train"], trained.research["train"], recipe),
+            runtimes={trial.runtime: target.runtimes[trial.runtime].minimum for trial in passed},
+            versions={trial.runtime: trial.version for trial in passed},
+            tolerances=tolerances,
+            provenance={
+                **self.facts,
+                "options": dict(lowering.options),
+                "ops": list(lowering.ops),
+                "golden_inputs": recipe.golden_inputs,
+                "gates": {key: getattr(recipe.gates, key) for key in type(recipe.gates).__dataclass_fields__},
+                "candidates": [
+                    {"scheme": row.scheme, "size": row.size, "metric": row.metric, "chosen": row.chosen,
+                     "reason": _without_figures(row.reason)}
+                    for row in ranked.rows
+                ],
+            },
+            metric={recipe.metric: worst, "research": trained.metric},
+            card=bundling.card(recipe, lines={
+                "Metric": f"{recipe.metric} {worst:.4f} on {len(ingested.parts['test'].labels)} held-out rows "
+                f"(research model {trained.metric:.4f}, trivial model {trained.yardstick:.4f})",
+                "Scheme": lowering.scheme,
+                "Runtimes": ", ".join(f"{trial.runtime} {trial.version}" for trial in passed),
+                "Data": f"SHA-256 {ingested.sha256}",
+            }),
+        )  # fmt: skip
+
+    def _research_golden(self) -> dict[str, dict[str, Any]]:
+        """Return the research model's own answers to the golden rows, where these are rows of the validation part."""
+        recipe, answers = self._project.recipe, self._trained.research["validation"]
+        if recipe.golden_inputs != "real":
+            return {}
+        return {RESEARCH: {"answers": answers[bundling.golden_rows(len(answers), recipe)]}}
+
+    def _measured(
+        self, lowering: Lowering, passed: tuple[Trial, ...], target: Target, *, digest: str, size: int
+    ) -> dict[str, Any]:
+        total = len(self._ingested.parts["test"].labels)
+        runtimes = {trial.runtime: _figures(trial, total) for trial in passed}
+        return {
+            "schema": MEASURED_SCHEMA,
+            "model": self._project.recipe.model,
+            "target": target.name,
+            "bundle": digest,
+            "scheme": lowering.scheme,
+            "arch": list(target.arch),
+            "cpu_features": [],
+            "flash_kib": -(-size // 1024),
+            "ram_peak_kib": max(int(trial.figures["rss_peak_kib"]) for trial in passed),
+            "host": measure.where(),
+            "runtimes": runtimes,
+            "signed": {"metric": self._project.recipe.metric, "scheme": lowering.scheme, "runtimes": runtimes},
+        }
+
+
+def _figures(trial: Trial, total: int) -> Mapping[str, Any]:
+    return {
+        "version": trial.version,
+        "correct": trial.verdict.correct,
+        "total": total,
+        "metric": trial.verdict.metric,
+        "drop": {"value": trial.verdict.drop.value, "low": trial.verdict.drop.low, "high": trial.verdict.drop.high},
+        "agreement": trial.verdict.agreement,
+        **{
+            key: trial.figures[key] for key in ("load_ms", "latency_us", "rss_peak_kib", "ram_above_floor_kib", "where")
+        },
+    }
+
+
+def _without_figures(reason: str) -> str:
+    """Keep only the code of a reason that quotes a stopwatch, a path or a log: the bundle's bytes must not depend on them."""
+    code = reason.split(":", 1)[0]
+    return (
+        code if code in {"over-ram", "over-latency", "not-run", "conversion-failed", "conversion-timeout"} else reason
+    )
