@@ -59,7 +59,7 @@ class RolloutStore:
         known = before.members if before else {}
         with self._database.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 if before is None
                 else "UPDATE rollouts SET id = ?, model = ?, phase = ?, created_us = ?, by = ?, wave = ?, wave_began_us = ?, "
                 "started_us = ?, changed_us = ?, reason = ?, spec = ?, gates = ?, accepted_gates = ? WHERE id = ?",
