@@ -93,9 +93,9 @@ Access = Require | Public | RequireDevice
 
 
 def same_origin(connection: HTTPConnection) -> bool:
-    """Tell whether a browser's request comes from a page of this very hub; programs send no Origin."""
-    origin = connection.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == connection.headers.get("host")
+    """Tell whether a browser says that a page of this very hub sent this; no Origin at all is refused too."""
+    origin = urlsplit(connection.headers.get("origin", ""))
+    return bool(origin.netloc) and origin.netloc == connection.headers.get("host", "")
 
 
 def set_session(response: Response, cookie: str, *, secure: bool) -> None:
@@ -131,9 +131,11 @@ def _calls(dependant: Dependant) -> Iterator[object]:
 
 
 async def _require_own_page(connection: HTTPConnection, person: Person) -> None:
+    if connection.scope["type"] == "http" and connection.scope["method"] in _SAFE:
+        return
     if not same_origin(connection):
-        raise NotAllowed("origin", "the request comes from another site; use the hub's own pages")
-    if connection.scope["type"] != "http" or connection.scope["method"] in _SAFE:
+        raise NotAllowed("origin", "the request does not come from the hub's own page; use that")
+    if connection.scope["type"] != "http":
         return
     sent = connection.headers.get(CSRF_HEADER, "")
     if not sent and isinstance(connection, Request) and connection.headers.get("content-type", "").startswith(_FORMS):

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from sprat.errors import MachineLacks
 from sprat.hub.folder import Endpoint, HubFolder, write_private
+from sprat.hub.ports import require_free
 from sprat.hub.processes import Child
 from sprat_device.contract import topics
 from sprat_device.contract.frame import MAX_CAPTURE_BODY
@@ -75,6 +76,7 @@ class Mosquitto:
                 self._child.signal(signal.SIGHUP)
                 return
             self._child.stop()
+        require_free(self.endpoint.host, self.endpoint.port, "--mqtt-port")
         write_private(conf, wanted)
         self._child.start()
         self._await_ready()
@@ -104,10 +106,8 @@ class Mosquitto:
         while time.monotonic() < end:
             if not self._child.alive():
                 raise MachineLacks(f"mosquitto ended at once: {self._child.last_words()}")
-            with socket.socket() as probe:
-                probe.settimeout(1.0)
-                if probe.connect_ex((_reachable(self.endpoint.host), self.endpoint.port)) == 0:
-                    return
+            if _listens(reachable(self.endpoint)):
+                return
             time.sleep(0.02)
         raise MachineLacks(f"mosquitto does not listen on port {self.endpoint.port}: {self._child.last_words()}")
 
@@ -173,5 +173,12 @@ def _user() -> str:
         raise MachineLacks(f"user id {os.geteuid()} has no name, mosquitto needs one; add it to /etc/passwd") from exc
 
 
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
+def reachable(endpoint: Endpoint) -> Endpoint:
+    """Return where this machine itself reaches a broker that may listen on every address."""
+    return Endpoint("127.0.0.1", endpoint.port) if endpoint.host == "0.0.0.0" else endpoint  # noqa: S104 - compared
+
+
+def _listens(endpoint: Endpoint) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((endpoint.host, endpoint.port)) == 0

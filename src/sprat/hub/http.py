@@ -98,7 +98,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
         raise error
     wants_page = not request.url.path.startswith(API_PREFIXES)
     if isinstance(error, NotLoggedIn) and wants_page and request.url.path != LOGIN_PATH:
-        return RedirectResponse(f"{LOGIN_PATH}?next={quote(request.url.path)}", status_code=303)
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"{LOGIN_PATH}?next={quote(wanted, safe='')}", status_code=303)
     code = getattr(error, "code", getattr(error, "reason", type(error).__name__))
     message = error.args[0] if isinstance(error, GateFailed | BundleRefused) else str(error)
     return _answer(status_of(error), str(code), str(message))

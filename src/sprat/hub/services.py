@@ -11,7 +11,9 @@ from sprat.hub.fleet.logins import People
 from sprat.hub.fleet.twins import Twins
 from sprat.hub.folder import HubFolder
 from sprat.hub.releases import ReleaseDesk
+from sprat.hub.rollouts.dispatch import Dispatcher
 from sprat.hub.store.fleet import FleetStore
+from sprat.hub.store.rollouts import RolloutStore
 from sprat.hub.store.telemetry import TelemetryStore
 from sprat_device.contract.ids import DeviceId
 
@@ -27,6 +29,8 @@ class Services:
     enrolment: Enrolment
     twins: Twins
     releases: ReleaseDesk
+    rollouts: RolloutStore
+    dispatcher: Dispatcher
     broker: Broker
     names: tuple[str, ...]
     """Names and addresses in the hub's certificate; the first is the one that devices are told."""

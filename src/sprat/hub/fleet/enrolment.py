@@ -39,6 +39,15 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """A device with its certificate; `returned` if its id had been revoked before."""
+
+    device: Device
+    certificate: Certificate
+    returned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolment:
     """Makes tokens, turns them into certificates, takes those back."""
 
@@ -71,7 +80,7 @@ class Enrolment:
             self.store.audit.add(who, "token.make", wanted.device or "*", now_us, {"channel": wanted.channel})
         return token
 
-    def enrol(self, request: EnrolRequest) -> tuple[Device, Certificate]:
+    def enrol(self, request: EnrolRequest) -> Joined:
         """Turn a token and a signing request into a certificate, all or nothing."""
         key = identity.requested_key(request.csr)
         key_sha256 = identity.key_sha256(key)
@@ -81,12 +90,13 @@ class Enrolment:
             if token.used_us:
                 return self._again(token)
             device = self._new_device(request, token, now_us)
+            returned = self.store.devices.get(device.id) is not None
             certificate = self._certify(device.id, key, key_sha256, now_us)
             self.store.devices.add(device)
             self.store.certificates.add(certificate)
             self.store.tokens.use(token.secret_sha256, device=device.id, key_sha256=key_sha256, now_us=now_us)
             self.store.audit.add(device.id, "device.enrol", device.id, now_us, {"serial": certificate.serial})
-        return device, certificate
+        return Joined(device, certificate, returned)
 
     def revoke(self, device: DeviceId, who: str) -> None:
         """Take a device's right to be here; the caller tells the broker."""
@@ -127,12 +137,12 @@ class Enrolment:
             )
         return token
 
-    def _again(self, token: Token) -> tuple[Device, Certificate]:
+    def _again(self, token: Token) -> Joined:
         device = self.store.devices.get(DeviceId(token.used_by))
         certificate = self.store.certificates.for_key(DeviceId(token.used_by), token.key_sha256)
         if device is None or device.revoked_us or certificate is None:
             raise Refused("device-revoked", f"device {token.used_by!r} was revoked; make another token")
-        return device, certificate
+        return Joined(device, certificate)
 
     def _new_device(self, request: EnrolRequest, token: Token, now_us: int) -> Device:
         wanted = token.device or request.device or f"sprat-{secrets.token_hex(4)}"
