@@ -1,5 +1,7 @@
 """From an artifact's outputs to an answer: what each output means is declared in the manifest.
 
+The columns of `probabilities` stand in the order of the manifest's labels.
+
 | outputs declared | label | outputs of the answer |
 | --- | --- | --- |
 | `probabilities` (with or without `label`) | position of the highest | the probabilities |
