@@ -1,0 +1,1 @@
+"""One module per page: parameters, a query, a template."""
