@@ -15,23 +15,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from sprat_device import VERSION
-from sprat_device.board import health
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
+from sprat_device.board.health import Health, facts
 from sprat_device.board.identity import Identity
 from sprat_device.board.settings import DeviceSettings, InputSettings
 from sprat_device.commands import Commands
 from sprat_device.contract import summary, twin
-from sprat_device.contract.errors import ContractError, SpratError
+from sprat_device.contract.errors import ContractError
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.records import Origin
-from sprat_device.contract.twin import Installed
+from sprat_device.contract.twin import Desired, Installed
+from sprat_device.inference import runtimes
 from sprat_device.inference.loop import Loop
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources import open_source
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
-from sprat_device.telemetry.uplink import Uplink
+from sprat_device.telemetry.spool import Spool
+from sprat_device.telemetry.uplink import Command, Uplink
 
 _LOG: Final = logging.getLogger("sprat.agent")
 _HOUSEKEEPING_US: Final = 250_000
@@ -53,8 +55,8 @@ class Stream:
 class Inbox:
     """What the MQTT thread leaves for the loop."""
 
-    desired: queue.SimpleQueue[bytes] = field(default_factory=queue.SimpleQueue)
-    commands: queue.SimpleQueue[tuple[str, str, bytes]] = field(default_factory=queue.SimpleQueue)
+    desired: queue.SimpleQueue[Desired] = field(default_factory=queue.SimpleQueue)
+    commands: queue.SimpleQueue[Command] = field(default_factory=queue.SimpleQueue)
 
 
 class Agent:
@@ -68,6 +70,7 @@ class Agent:
         identity: Identity,
         files: Files,
         clock: Clock,
+        spool: Spool,
         recorder: Recorder,
         installer: Installer,
         uplink: Callable[[Inbox], Uplink],
@@ -77,13 +80,15 @@ class Agent:
         self._identity = identity
         self._files = files
         self._clock = clock
+        self._spool = spool
         self._recorder = recorder
+        self._health = Health()
         self._installer = installer
         self._inbox = Inbox()
         self._uplink = uplink(self._inbox)
         self._streams = [Stream(wanted) for wanted in settings.inputs]
         self._commands = Commands({"ping": lambda _arguments: {"agent": VERSION}})
-        self._facts = health.facts(state)
+        self._facts = facts(state, runtimes=runtimes.available(), agent=VERSION)
         self._desired = self._last_desired()
         self._reported = twin.Reported(version=self._reserve_versions())
         self._next_housekeeping_us = 0
@@ -92,6 +97,7 @@ class Agent:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Run until `stopped`; then flush what is buffered."""
+        self._recorder.start()
         self._installer.boot()
         for stream in self._streams:
             self._load_active(ModelName(stream.wanted.model))
@@ -108,6 +114,7 @@ class Agent:
                     stream.loop.close()
             self._recorder.close()
             self._uplink.stop()
+            self._spool.close()
 
     def _step(self) -> None:
         now = self._clock.monotonic_us()
@@ -130,7 +137,7 @@ class Agent:
             self._recorder.event(code, detail)
         if now_us >= self._next_health_us:
             self._next_health_us = now_us + int(self._settings.telemetry.summary_interval_s * 1e6)
-            self._recorder.summary(summary.HEALTH_CODE, health.sample(self._state))
+            self._recorder.summary(summary.HEALTH_CODE, self._health.sample())
         self._report(force=False)
 
     # Loading
@@ -154,7 +161,7 @@ class Agent:
                 )  # fmt: skip
                 self._swap(stream, session, Origin(model, installed.release_seq, installed.bundle))
             # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001
                 _LOG.exception("%s: bundle %s cannot be loaded", model, installed.bundle[:12])
                 self._recorder.event("not-loaded", {"bundle": installed.bundle, "detail": str(exc)[:500]}, model=model)
                 self._installer.not_loaded(model, installed.bundle, str(exc))
@@ -171,10 +178,12 @@ class Agent:
         stream.loop.swap(session, origin)
         stream.digest = origin.bundle
         stream.runtime = session.runtime
-        _LOG.info("%s: release %d (%s) answers on %s", origin.model, origin.release_seq, origin.bundle[:12], session.runtime)
+        _LOG.info(
+            "%s: release %d (%s) answers on %s", origin.model, origin.release_seq, origin.bundle[:12], session.runtime
+        )
 
     def _observe(self, stream: Stream, model: ModelName) -> Callable[[bool, int], None]:
-        def outcome(ok: bool, latency_us: int) -> None:  # noqa: FBT001 - the loop's port
+        def outcome(ok: bool, latency_us: int) -> None:
             self._installer.observe(model, stream.digest, ok, latency_us)
 
         return outcome
@@ -185,41 +194,37 @@ class Agent:
         wait = timeout_s
         while True:
             try:
-                raw = self._inbox.desired.get(timeout=wait) if wait else self._inbox.desired.get_nowait()
+                desired = self._inbox.desired.get(timeout=wait) if wait else self._inbox.desired.get_nowait()
             except queue.Empty:
                 break
             wait = 0
-            self._apply(raw)
+            self._apply(desired)
         while not self._inbox.commands.empty():
-            name, reply_id, payload = self._inbox.commands.get_nowait()
-            self._uplink.publish_reply(reply_id, self._commands.answer(name, payload))
+            command = self._inbox.commands.get_nowait()
+            self._uplink.publish_reply(command, self._commands.answer(command.name, command.payload))
 
-    def _apply(self, raw: bytes) -> None:
+    def _apply(self, desired: Desired) -> None:
         """Take a desired state that is newer, or of another incarnation (a restored hub starts with lower versions)."""
-        try:
-            desired = twin.parse_desired(raw)
-        except ContractError as exc:
-            self._recorder.event("desired-rejected", {"detail": str(exc)})
-            return
         if desired.incarnation == self._desired.incarnation and desired.version <= self._desired.version:
             return
         self._desired = desired
-        self._files.write_atomic(self._state / "desired.json", raw)
+        self._files.write_atomic(self._state / "desired.json", desired.dump())
+        self._recorder.apply(desired.telemetry)
         for model, offer in desired.offers.items():
             if model in self._identity.models:
                 self._installer.offer(ModelName(model), offer)
             else:
                 self._recorder.event("offer-ignored", {"model": model, "detail": "not among the models pinned here"})
 
-    def _last_desired(self) -> twin.Desired:
+    def _last_desired(self) -> Desired:
         path = self._state / "desired.json"
         if not self._files.exists(path):
-            return twin.Desired(incarnation="", version=0)
+            return Desired(incarnation="", version=0)
         try:
             return twin.parse_desired(self._files.read(path))
         except ContractError:
             # A damaged copy costs nothing: the hub's retained message is taken anew.
-            return twin.Desired(incarnation="", version=0)
+            return Desired(incarnation="", version=0)
 
     def _reserve_versions(self) -> int:
         """Return the first version of this start; a block is reserved at once, so versions rise without writes."""
@@ -273,8 +278,3 @@ def _without_counters(reported: twin.Reported) -> twin.Reported:
     """Return what a person would call a change: not the counters that move with every prediction."""
     models = {name: replace(model, healthy=0, errors=0) for name, model in reported.models.items()}
     return replace(reported, version=0, models=models, ledger={})
-
-
-def explain(exc: SpratError) -> str:
-    """Return an error as the one line that a log or a terminal shows."""
-    return " ".join(str(exc).split())

@@ -27,9 +27,9 @@ class Commands:
             return _reply(ok=False, detail=f"unknown command {name[:63]!r}; known: {', '.join(sorted(self._handlers))}")
         try:
             arguments = json.loads(payload or b"{}")
-            if not isinstance(arguments, dict):
-                raise ContractError(f"command {name}: expected a mapping of arguments")
-            return _reply(ok=True, result=dict(handler(arguments)))
+            if isinstance(arguments, dict):
+                return _reply(ok=True, result=dict(handler(arguments)))
+            return _reply(ok=False, detail=f"command {name}: expected a mapping of arguments")
         except (ValueError, ContractError) as exc:
             return _reply(ok=False, detail=str(exc))
 

@@ -1,0 +1,48 @@
+"""What `sprat-device status` tells: the agent's own last report from its state folder, and whether it runs now."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+from typing import Any
+
+from sprat_device.board import identity
+from sprat_device.contract.errors import WrongUse
+
+
+def read(state: Path) -> dict[str, Any]:
+    """Return the device's identity and its last report; WrongUse where no agent has run yet."""
+    found = identity.load(state)
+    path = state / "status.json"
+    if not path.exists():
+        raise WrongUse(f"{state}: no agent has run here yet; start it with sprat-device run --state {state}")
+    report: dict[str, Any] = json.loads(path.read_bytes())
+    return {"device": found.device, "running": _running(state), "report": report}
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """Return the report as people read it."""
+    report = document["report"]
+    state = "runs" if document["running"] else "does not run"
+    told = [f"{document['device']}: the agent {state}; agent {report['agent']}, clock {report['clock']}"]
+    for name, model in report["models"].items():
+        active, install = model["active"], model["install"]
+        seq = f"release {active['release_seq']} ({active['bundle'][:12]})" if active else "no bundle"
+        why = f", {install['reason']}: {install['detail']}" if install["reason"] else ""
+        told.append(f"  {name}: {seq}; last install: release {install['release_seq']} {install['phase']}{why}")
+    for lane, ledger in report["ledger"].items():
+        counts = ", ".join(
+            f"{what} {ledger[what]}" for what in ("produced", "acked", "spooled", "open", "evicted", "damaged")
+        )
+        told.append(f"  {lane}: {counts}")
+    return told
+
+
+def _running(state: Path) -> bool:
+    with (state / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
