@@ -63,33 +63,41 @@ def _width(spec: TensorSpec) -> int:
 
 
 def _probabilities(spec: TensorSpec) -> Callable[[Outputs], Answer]:
+    in_unit = values(spec)
+
     def answer(raw: Outputs) -> Answer:
         row = raw[spec.name].ravel()
         # Dequantizing keeps the order, so the label is found before it.
-        return Answer(int(row.argmax()), values(spec, row))
+        return Answer(int(row.argmax()), in_unit(row))
 
     return answer
 
 
 def _single_probability(spec: TensorSpec) -> Callable[[Outputs], Answer]:
+    in_unit = values(spec)
+
     def answer(raw: Outputs) -> Answer:
-        p = float(values(spec, raw[spec.name].ravel())[0])
+        p = float(in_unit(raw[spec.name].ravel())[0])
         return Answer(int(p >= 0.5), np.array([1 - p, p], np.float32))
 
     return answer
 
 
 def _score(spec: TensorSpec, label: TensorSpec | None) -> Callable[[Outputs], Answer]:
+    in_unit = values(spec)
+
     def answer(raw: Outputs) -> Answer:
         position = NO_LABEL if label is None else int(int(raw[label.name].ravel()[0]) == -1)
-        return Answer(position, values(spec, raw[spec.name].ravel()))
+        return Answer(position, in_unit(raw[spec.name].ravel()))
 
     return answer
 
 
 def _values(spec: TensorSpec) -> Callable[[Outputs], Answer]:
+    in_unit = values(spec)
+
     def answer(raw: Outputs) -> Answer:
-        return Answer(NO_LABEL, values(spec, raw[spec.name].ravel()))
+        return Answer(NO_LABEL, in_unit(raw[spec.name].ravel()))
 
     return answer
 

@@ -6,10 +6,12 @@ bundles without a gap; nothing here waits for disk, network or hub; many equal e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from sprat_device.board.clock import Clock
 from sprat_device.contract import summary
@@ -104,7 +106,7 @@ class Loop:
             self._failed(reading, origin, tally, Reason.RUN_FAILED, str(exc))
             return
         latency_us = self._clock.monotonic_us() - begun_us
-        if not np.isfinite(answer.outputs).all():
+        if not _finite(answer.outputs):
             self._failed(reading, origin, tally, Reason.NON_FINITE)
             return
         self._recorder.prediction(
@@ -132,3 +134,8 @@ class Loop:
         told = tally.take(now_us)
         if told is not None:
             self._recorder.summary(summary.CODE, told.detail(), model=origin.model, bundle=origin.bundle)
+
+
+def _finite(outputs: npt.NDArray[np.float32]) -> bool:
+    # The square sum is finite where every entry is, unless they are huge: then each is looked at.
+    return math.isfinite(outputs.dot(outputs)) or bool(np.isfinite(outputs).all())

@@ -44,7 +44,8 @@ class Tally:
             self._classes[label] = self._classes.get(label, 0) + 1
         self._latencies[self._filled] = latency_us
         if self._scores:
-            self._confidences[self._filled] = answer.outputs.max()
+            # The label is the highest score's position.
+            self._confidences[self._filled] = answer.outputs[label]
         self._filled += 1
         if self._filled == _BLOCK:
             self._sketch()

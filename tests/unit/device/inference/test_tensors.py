@@ -28,7 +28,7 @@ def test_quantizing_rounds_shifts_and_saturates() -> None:
 def test_dequantizing_gives_the_value_back_within_half_a_step() -> None:
     slot = InputSlot(INT8, raw_tensor(INT8))
     wanted = np.linspace(-50, 60, 4, dtype=np.float32)[None]
-    assert np.abs(values(INT8, slot.tensor(wanted)) - wanted).max() <= 0.25
+    assert np.abs(values(INT8)(slot.tensor(wanted)) - wanted).max() <= 0.25
 
 
 def test_a_plain_input_keeps_its_dtype() -> None:
@@ -105,3 +105,10 @@ def test_an_open_dimension_fits_any() -> None:
 def test_another_zero_point_of_a_quantized_tensor_is_refused() -> None:
     with pytest.raises(BundleRefused, match="quantized by"):
         match((INT8,), (replace(raw_tensor(INT8), zero_point=0),))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_every_step_has_its_value(dtype: str) -> None:
+    spec = TensorSpec("q", dtype, (1, 256), scale=0.25, zero_point=3)
+    steps = np.arange(256, dtype=np.uint8).view("int8" if dtype == "int8" else np.uint8).astype(dtype)
+    assert np.array_equal(values(spec)(steps), (steps.astype(np.float64) - 3) * 0.25)
