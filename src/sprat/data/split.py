@@ -38,8 +38,18 @@ def split(
     """Return the rows of each part, sorted; `labels` are class positions, needed by `stratified` only."""
     count = len(next(iter(inputs.values())))
     digests = row_digests(inputs)
-    order = _order(count, labels, plan)
-    parts = _deal(order, digests, plan) if plan.method in {"random", "stratified"} else _cut(order, plan.shares)
+    rng = np.random.default_rng(plan.seed)
+    order = np.arange(count)
+    match plan.method:
+        case "ordered":
+            parts = _cut([order], plan.shares)
+        case "blocks":
+            blocks = [order[start : start + plan.block_rows] for start in range(0, count, plan.block_rows)]
+            parts = _cut([blocks[i] for i in rng.permutation(len(blocks))], plan.shares)
+        case "stratified" if labels is not None:
+            parts = _deal([rng.permutation(order[labels == value]) for value in np.unique(labels)], digests, plan)
+        case _:
+            parts = _deal([rng.permutation(order)], digests, plan)
     rows = {name: np.sort(part) for name, part in zip(PARTS, parts, strict=True)}
     for name, part in rows.items():
         if len(part) == 0:
@@ -70,39 +80,21 @@ def part_digest(part: Rows, digests: list[bytes]) -> str:
     return hashlib.sha256(b"".join(sorted(digests[row] for row in part))).hexdigest()
 
 
-def _order(count: int, labels: npt.NDArray[Any] | None, plan: SplitPlan) -> Rows:
-    rng = np.random.default_rng(plan.seed)
-    rows = np.arange(count)
-    match plan.method:
-        case "ordered":
-            return rows
-        case "blocks":
-            blocks = [rows[start : start + plan.block_rows] for start in range(0, count, plan.block_rows)]
-            return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
-        case "stratified" if labels is not None:
-            # Each class is spread evenly over 0..1 in its own random order; sorting by that place interleaves them.
-            place = np.empty(count)
-            for value in np.unique(labels):
-                members = rng.permutation(rows[labels == value])
-                place[members] = (np.arange(len(members)) + rng.random()) / len(members)
-            return rows[np.argsort(place, kind="stable")]
-        case _:
-            return rng.permutation(rows)
+def _cut(pieces: list[Rows], shares: tuple[float, ...]) -> list[Rows]:
+    """Cut the joined pieces where the shares end."""
+    joined = np.concatenate(pieces)
+    return list(np.split(joined, np.round(np.cumsum(shares)[:-1] * len(joined)).astype(int)))
 
 
-def _cut(order: Rows, shares: tuple[float, ...]) -> list[Rows]:
-    edges = np.round(np.cumsum(shares)[:-1] * len(order)).astype(int)
-    return list(np.split(order, edges))
-
-
-def _deal(order: Rows, digests: list[bytes], plan: SplitPlan) -> list[Rows]:
-    """Deal rows out in turn, so that every stretch of `order` reaches every part; copies follow the first of them."""
+def _deal(groups: list[Rows], digests: list[bytes], plan: SplitPlan) -> list[Rows]:
+    """Deal the rows of each group out by the shares; copies of a row follow the first of them."""
     chosen: dict[bytes, int] = {}
-    filled = np.zeros(len(PARTS))
     shares = np.asarray(plan.shares)
     dealt: list[list[int]] = [[] for _ in PARTS]
-    for taken, row in enumerate(order, 1):
-        part = chosen.setdefault(digests[row], int(np.argmax(shares * taken - filled)))
-        filled[part] += 1
-        dealt[part].append(int(row))
+    for group in groups:
+        filled = np.zeros(len(PARTS))
+        for taken, row in enumerate(group, 1):
+            part = chosen.setdefault(digests[row], int(np.argmax(shares * taken - filled)))
+            filled[part] += 1
+            dealt[part].append(int(row))
     return [np.asarray(rows, np.int64) for rows in dealt]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
-from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
 from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx, sklearn
@@ -30,5 +29,5 @@ def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
         raise RecipeError(f"{type(model).__name__}: no way to ONNX ({str(exc).splitlines()[0]})") from exc
     if options is not None:
         # Of label and scores only the scores stay: the highest is the label, and near-ties have one judge, not two.
-        graph = select_model_inputs_outputs(graph, [graph.graph.output[-1].name])
+        del graph.graph.output[:-1]
     return onnx.lowered(graph.SerializeToString(deterministic=True), {"zipmap": False, "opset": 21, "input": "float64"})
