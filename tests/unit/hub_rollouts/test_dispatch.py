@@ -1,0 +1,191 @@
+"""The dispatcher over real stores: what people ask for, what ticks do to desired twins, and a hub that was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sprat.errors import Refused, SpratError
+from sprat.hub.fleet.twins import Twins
+from sprat.hub.rollouts.dispatch import Dispatcher
+from sprat.hub.store.fleet import FleetStore
+from sprat.hub.store.rollout_values import Cohort, Gates, MemberStatus, Spec, Wave
+from sprat.hub.store.rollouts import RolloutStore
+from sprat.hub.store.rows import Device, PublishedRelease
+from sprat.hub.store.telemetry import TelemetryStore
+from sprat.hub.store.telemetry_commit import TelemetryWriter
+from sprat.hub.store.telemetry_values import Anchor, NewFrame, Rollup, Timing
+from sprat_device.contract.frame import FrameHeader, Ledger
+from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
+from sprat_device.contract.phases import ClockState, InstallPhase, Lane, RolloutPhase
+from sprat_device.contract.release import Release
+from sprat_device.contract.twin import Installed, InstallReport, ModelReport, Reported
+
+DIGITS, CANARY = ModelName("digits"), Channel("canary")
+NEW = Digest("bb" * 32)
+FACTS = {"arch": "x86_64", "runtimes": {"litert": "2.3.0"}, "ram_kib": 500_000, "disk_free_kib": 500_000}
+SIGNED = Release(DIGITS, "generic-x86_64", 2, "sig", {"litert": "2.0"}, ("x86_64",), 60_000, 100)
+SPEC = Spec(
+    DIGITS, 2, CANARY, Cohort(everyone=True), waves=(Wave(devices=("d1",)), Wave(percent=100)),
+    gates=Gates(healthy_predictions=10), deadline_s=100,
+)  # fmt: skip
+
+
+class Hub:
+    """Real stores in a folder, and a clock that is moved by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now_us = 1_790_000_000_000_000
+        self.fleet = FleetStore(folder / "fleet.db")
+        self.telemetry = TelemetryStore(folder / "telemetry.db")
+        self.writer = TelemetryWriter(self.telemetry)
+        self.rollouts = RolloutStore(self.fleet)
+        self.twins = Twins(self.fleet, lambda *_args, **_named: True, lambda: self.now_us)
+        self.dispatcher = self.fresh()
+        self._seq = 0
+
+    def fresh(self) -> Dispatcher:
+        return Dispatcher(self.fleet, self.rollouts, self.telemetry, self.twins, lambda: self.now_us)
+
+    def join(self, name: str, *, channel: Channel = CANARY) -> None:
+        self.fleet.devices.add(Device(DeviceId(name), channel, (DIGITS,), {}, self.now_us, facts=FACTS))
+
+    def publish(self) -> None:
+        self.fleet.releases.add(
+            PublishedRelease(CANARY, DIGITS, 2, SIGNED.target, NEW, 100, SIGNED.dump(), {}, {}, self.now_us, "me")
+        )
+
+    def says(self, name: str, *, running: str = "", install: InstallReport | None = None) -> None:
+        active = Installed(Digest(running), 2) if running else None
+        report = ModelReport(active=active, install=install or InstallReport(), running=running)
+        self.fleet.reported.put(DeviceId(name), Reported(1, facts=FACTS, models={DIGITS: report}), self.now_us)
+        self.fleet.devices.presence(DeviceId(name), online=True, boot_id="", now_us=self.now_us)
+
+    def predicts(self, name: str, count: int) -> None:
+        self._seq += 1
+        header = FrameHeader(
+            Lane.PREDICTIONS, 1, self._seq, count, bytes(16), 0, 1, 0, 1, ClockState.SYNCHRONISED, Ledger(count)
+        )
+        minute = Rollup(NEW, DIGITS, self.now_us, Lane.PREDICTIONS, 2, predictions=count)
+        anchor = Anchor(0, Timing.SYNCHRONISED)
+        self.writer.commit([NewFrame(name, header, b"-", self.now_us, anchor, DIGITS, NEW, rollups=(minute,))])
+
+    def offered(self, name: str) -> str:
+        desired = self.fleet.desired.get(DeviceId(name))
+        offer = desired.offers.get(DIGITS) if desired else None
+        return offer.rollout if offer else ""
+
+    def tick(self) -> None:
+        self.now_us += 1_000_000
+        self.dispatcher.tick()
+
+    def close(self) -> None:
+        self.fleet.close()
+        self.telemetry.close()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    hub = Hub(tmp_path)
+    for name in ("d1", "d2"):
+        hub.join(name)
+    hub.publish()
+    yield hub
+    hub.close()
+
+
+def test_a_release_that_is_not_listed_gets_no_rollout(hub: Hub) -> None:
+    hub.fleet.releases.withdraw(CANARY, DIGITS, 2, SIGNED.target, hub.now_us)
+    with pytest.raises(Refused, match="not-listed: release 2 of digits is not listed in canary"):
+        hub.dispatcher.create(SPEC, "me")
+
+
+def test_wave_after_wave_to_the_end(hub: Hub) -> None:
+    rollout = hub.dispatcher.start(hub.dispatcher.create(SPEC, "me").id, "me").id
+    hub.says("d1")
+    hub.says("d2")
+    hub.tick()
+    assert (hub.offered("d1"), hub.offered("d2")) == (rollout, "")
+    hub.says("d1", running=NEW)
+    hub.tick()
+    assert hub.offered("d2") == "", "reporting the digest alone is not enough"
+    hub.predicts("d1", 10)
+    hub.tick()
+    assert hub.offered("d2") == rollout
+    hub.says("d2", running=NEW)
+    hub.predicts("d2", 10)
+    hub.tick()
+    found = hub.rollouts.get(rollout)
+    assert found is not None
+    assert found.phase is RolloutPhase.COMPLETED
+    assert [entry.code for entry in hub.rollouts.log(rollout)] == ["created", "started", "wave-passed", "completed"]
+
+
+def test_a_refusal_aborts_and_takes_offers_back(hub: Hub) -> None:
+    spec = Spec(
+        DIGITS, 2, CANARY, Cohort(everyone=True), gates=Gates(healthy_predictions=10), on_failure=SPEC.on_failure.ABORT
+    )
+    rollout = hub.dispatcher.start(hub.dispatcher.create(spec, "me").id, "me").id
+    refusal = InstallReport(InstallPhase.REFUSED, 2, NEW, rollout, "hash-mismatch", "sha256 differs")
+    hub.says("d1", install=refusal)
+    hub.tick()
+    found = hub.rollouts.get(rollout)
+    assert found is not None
+    assert (found.phase, found.members["d1"].reason) == (RolloutPhase.ABORTED, "hash-mismatch")
+    assert (hub.offered("d1"), hub.offered("d2")) == ("", "")
+    assert hub.dispatcher.tick() == 0
+
+
+def test_a_hub_killed_before_it_acted_catches_up(hub: Hub) -> None:
+    draft = hub.dispatcher.create(SPEC, "me")
+
+    class Dead:
+        def offer(self, *_: object) -> object:
+            raise SpratError("killed here")
+
+    dying = Dispatcher(hub.fleet, hub.rollouts, hub.telemetry, Dead(), lambda: hub.now_us)
+    dying.start(draft.id, "me")
+    assert hub.offered("d1") == ""
+    hub.fresh().replay()
+    assert hub.offered("d1") == draft.id
+
+
+def test_the_newest_rollout_has_the_device(hub: Hub) -> None:
+    old = hub.dispatcher.start(hub.dispatcher.create(SPEC, "me").id, "me").id
+    hub.now_us += 1
+    new = hub.dispatcher.start(hub.dispatcher.create(SPEC, "me").id, "me").id
+    for _ in range(3):
+        hub.says("d1")
+        hub.tick()
+        assert hub.offered("d1") == new
+    found = hub.rollouts.get(old)
+    assert found is not None
+    assert found.members["d1"].status is MemberStatus.SUPERSEDED
+    hub.dispatcher.abort(new, "me")
+    hub.tick()
+    assert hub.offered("d1") == old, "who aborts the newer one gives the device back"
+
+
+def test_a_plan_says_who_fits_before_anything_happens(hub: Hub) -> None:
+    hub.join("d3", channel=Channel("stable"))
+    spec = Spec(DIGITS, 2, CANARY, Cohort(devices=("d1", "d3")))
+    told = {planned.device: planned.fit for planned in hub.dispatcher.plan(spec)}
+    assert getattr(told["d1"], "bundle", "") == NEW
+    assert getattr(told["d3"], "reason", "") == "not-pinned"
+    assert hub.rollouts.all() == ()
+
+
+def test_a_revoked_device_leaves(hub: Hub) -> None:
+    rollout = hub.dispatcher.start(hub.dispatcher.create(SPEC, "me").id, "me").id
+    hub.fleet.devices.revoke(DeviceId("d2"), hub.now_us)
+    hub.tick()
+    found = hub.rollouts.get(rollout)
+    assert found is not None
+    assert found.members["d2"].status is MemberStatus.LEFT
+
+
+def test_an_unknown_rollout_is_named(hub: Hub) -> None:
+    with pytest.raises(Refused, match="unknown-rollout"):
+        hub.dispatcher.pause("nope", "me")
