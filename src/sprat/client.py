@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -27,7 +28,7 @@ Document = dict[str, Any]
 class HubClient:
     """One hub, spoken to with one API token."""
 
-    def __init__(self, url: str, token: str = "", *, transport: httpx.BaseTransport | None = None) -> None:  # noqa: S107
+    def __init__(self, url: str, token: str = "", *, transport: httpx.BaseTransport | None = None) -> None:
         if not url.startswith(("http://", "https://")):
             raise WrongUse(f"hub address {url!r}: expected http://HOST:PORT or https://…; set --hub or SPRAT_HUB")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -93,22 +94,22 @@ class HubClient:
 
     def device(self, device: str) -> Document:
         """Tell everything of one device."""
-        return self._document("GET", f"/api/devices/{device}")
+        return self._document("GET", f"/api/devices/{_name(device)}")
 
     def revoke(self, device: str) -> None:
         """Put a device out of the fleet."""
-        self._call("POST", f"/api/devices/{device}/revoke")
+        self._call("POST", f"/api/devices/{_name(device)}/revoke")
 
     def set_labels(self, device: str, labels: Mapping[str, str]) -> Document:
         """Replace the labels of a device."""
-        return self._document("PUT", f"/api/devices/{device}/labels", json={"labels": dict(labels)})
+        return self._document("PUT", f"/api/devices/{_name(device)}/labels", json={"labels": dict(labels)})
 
     def set_settings(
         self, device: str, *, detail: str | None = None, daily_bytes: int | None = None, log_level: str = ""
     ) -> Document:
         """Tune a device's telemetry and log level."""
         wanted = {"detail": detail, "daily_bytes": daily_bytes, "log_level": log_level}
-        return self._document("PUT", f"/api/devices/{device}/settings", json=wanted)
+        return self._document("PUT", f"/api/devices/{_name(device)}/settings", json=wanted)
 
     # Publishing
 
@@ -123,11 +124,11 @@ class HubClient:
 
     def role(self, name: str) -> bytes:
         """Return the newest metadata of a role."""
-        return self._call("GET", f"/api/repository/metadata/{name}").content
+        return self._call("GET", f"/api/repository/metadata/{_name(name)}").content
 
     def next_release_seq(self, model: str) -> int:
         """Return the number of the next release of a model."""
-        return int(self._document("GET", f"/api/repository/next-release-seq/{model}")["release_seq"])
+        return int(self._document("GET", f"/api/repository/next-release-seq/{_name(model)}")["release_seq"])
 
     def publish(
         self, channel: str, role: bytes, files: Mapping[str, Path], measured: Mapping[str, Mapping[str, Any]]
@@ -159,11 +160,11 @@ class HubClient:
 
     def rollout(self, rollout: str) -> Document:
         """Tell everything of one rollout."""
-        return self._document("GET", f"/api/rollouts/{rollout}")
+        return self._document("GET", f"/api/rollouts/{_name(rollout)}")
 
     def act_on_rollout(self, rollout: str, action: str) -> Document:
         """Start, pause, resume or abort a rollout."""
-        return self._document("POST", f"/api/rollouts/{rollout}/{action}")
+        return self._document("POST", f"/api/rollouts/{_name(rollout)}/{action}")
 
     # Telemetry
 
@@ -230,7 +231,9 @@ def _refusal(answer: httpx.Response, url: str) -> SpratError:
         case 400 | 404 | 413 | 422:
             return WrongUse(message)
         case 401:
-            return Refused(code, "the hub does not know this token; set SPRAT_TOKEN or --token (see admin.token)")
+            return Refused(
+                code, "the hub does not know this token; set SPRAT_TOKEN (`sprat hub init` wrote one to admin.token)"
+            )
         case 403 | 409 | 429:
             return Refused(code, message)
         case 503:
@@ -241,3 +244,7 @@ def _refusal(answer: httpx.Response, url: str) -> SpratError:
 
 def _escaped(text: object) -> str:
     return str(text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _name(text: str) -> str:
+    return quote(text, safe="")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request, WebSocketException
+from fastapi import APIRouter, FastAPI, Request, WebSocketException
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.concurrency import run_in_threadpool
@@ -117,9 +117,20 @@ def declared(route: BaseRoute) -> Access | None:
     return next((call for call in _calls(route.dependant) if isinstance(call, Require | Public | RequireDevice)), None)
 
 
+def routes_of(router: FastAPI | APIRouter) -> Iterator[BaseRoute]:
+    """Walk every route of an app, those of included routers too."""
+    for route in router.routes:
+        # Since 0.16x FastAPI keeps an included router whole, as one entry that names it.
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from routes_of(included)
+
+
 def require_declared(app: FastAPI) -> None:
     """Raise unless every route of an app says who may use it: default deny, before the first request."""
-    silent = [getattr(route, "path", repr(route)) for route in app.routes if declared(route) is None]
+    silent = [getattr(route, "path", type(route).__name__) for route in routes_of(app) if declared(route) is None]
     if silent:
         raise AssertionError(f"routes without Require, RequireDevice or Public: {', '.join(silent)}")
 

@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -55,7 +56,8 @@ class Listen:
 
     console_host: str = "127.0.0.1"
     console_port: int = 8080
-    device_host: str = "127.0.0.1"
+    device_host: str | None = None
+    """None: every address of the machine if `hub init` was given a name, else loopback."""
     device_port: int = 8443
     mqtt_port: int = 8883
 
@@ -77,6 +79,19 @@ def device_app(services: Services) -> FastAPI:
     return app
 
 
+def run_until_told(folder: HubFolder, listen: Listen, on_ready: Callable[[dict[str, Any]], None]) -> None:
+    """Run a hub until SIGINT or SIGTERM."""
+
+    async def until_signal() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(folder, listen, stop, on_ready)
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    asyncio.run(until_signal())
+
+
 async def serve(
     folder: HubFolder, listen: Listen, stop: asyncio.Event, on_ready: Callable[[dict[str, Any]], None]
 ) -> None:
@@ -85,7 +100,8 @@ async def serve(
         parts.enter_context(_locked(folder))
         whole = parts.enter_context(_assembled(folder, listen))
         console = bind(listen.console_host, listen.console_port, "--console-port")
-        device = bind(listen.device_host, _kept_port(whole.services.store, "device", listen), "--device-port")
+        host = whole.broker.endpoint.host
+        device = bind(host, _kept_port(whole.services.store, "device", host, listen.device_port), "--device-port")
         whole.start()
         parts.callback(whole.stop)
         servers = (
@@ -167,7 +183,8 @@ def _assembled(folder: HubFolder, listen: Listen) -> Iterator[_Whole]:
         authority = Authority.load(folder.authority)
         all_names = names(store)
         renew_certificates(folder, authority, all_names, utc_now())
-        broker = Mosquitto(folder, Endpoint(listen.device_host, _kept_port(store, "mqtt", listen)))
+        host = listen.device_host or ("127.0.0.1" if set(all_names) <= LOOPBACK_HOSTS else "0.0.0.0")  # noqa: S104
+        broker = Mosquitto(folder, Endpoint(host, _kept_port(store, "mqtt", host, listen.mqtt_port)))
         presence = Presence(store, now_us)
         link = HubLink(folder, reachable(broker.endpoint), presence)
         twins = Twins(store, link.publish, now_us)
@@ -230,13 +247,12 @@ def _locked(folder: HubFolder) -> Iterator[None]:
         yield
 
 
-def _kept_port(store: FleetStore, name: str, listen: Listen) -> int:
-    wanted = listen.device_port if name == "device" else listen.mqtt_port
+def _kept_port(store: FleetStore, name: str, host: str, wanted: int) -> int:
     if wanted:
         return wanted
     kept = int(store.fact(f"{name}-port", "0"))
     if not kept:
-        kept = require_free(listen.device_host, 0, f"--{name}-port")
+        kept = require_free(host, 0, f"--{name}-port")
         store.set_fact(f"{name}-port", str(kept))
     return kept
 

@@ -1,0 +1,69 @@
+"""`sprat enrol`: who may join the fleet."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from sprat.cli.connection import HubOption, age, connect, labels_of
+from sprat.cli.output import JsonFlag, Output, QuietFlag
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def token(
+    model: Annotated[list[str], typer.Option("--model", help="A model that the device may run; may be repeated.")],
+    channel: Annotated[str, typer.Option(help="The channel that the device follows.")] = "stable",
+    device: Annotated[str, typer.Option(help="The id that it gets; without it the device may ask for one.")] = "",
+    label: Annotated[list[str] | None, typer.Option("--label", help="name=value; may be repeated.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, max=30 * 24 * 60, help="How long the token is good.")] = 60.0,
+    hub: HubOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Make a one-time token; give it to `sprat-device enrol`.
+
+    Example: sprat enrol token --device kitchen --channel canary --model digits
+    """
+    with connect(hub) as client:
+        made = client.make_token(
+            model, channel=channel, device=device, labels=labels_of(label), ttl_s=max(1, round(minutes * 60))
+        )
+    out = Output(json, quiet)
+    out.say(f"good once, for {minutes:g} minutes; on the device: sprat-device enrol --hub DEVICE_URL --token …")
+    out.result(made, made["token"])
+
+
+@app.command("list")
+def list_(hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Tell which tokens were made, and which devices used them.
+
+    Example: sprat enrol list
+    """
+    with connect(hub) as client:
+        found = client.tokens()
+    out, now_us = Output(json, quiet), time.time_ns() // 1000
+    if json:
+        out.emit_json(found)
+    out.table(
+        ("made", "by", "for", "channel", "models", "used by"),
+        [
+            (age(t["made_us"], now_us), t["made_by"], t["device"] or "any", t["channel"], " ".join(t["models"]),
+             t["used_by"] or ("expired" if t["expires_us"] < now_us else "-"))
+            for t in found
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def revoke(device: str, hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Put a device out of the fleet, at once; its id may be given to another board afterwards.
+
+    Example: sprat enrol revoke kitchen
+    """
+    with connect(hub) as client:
+        client.revoke(device)
+    Output(json, quiet).result({"device": device, "revoked": True}, f"{device} is out of the fleet")

@@ -1,0 +1,124 @@
+"""`sprat fleet`: devices and their twins."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from sprat.cli.connection import HubOption, age, connect, labels_of
+from sprat.cli.output import JsonFlag, Output, QuietFlag
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+LabelOption = Annotated[list[str] | None, typer.Option("--label", help="name=value; may be repeated.")]
+
+
+@app.command("list")
+def list_(
+    label: LabelOption = None,
+    online: Annotated[bool | None, typer.Option("--online/--offline", help="Only those.")] = None,
+    revoked: Annotated[bool, typer.Option("--revoked", help="Revoked ones too.")] = False,
+    hub: HubOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Tell who is in the fleet and what runs there.
+
+    Example: sprat fleet list --label room=kitchen
+    """
+    with connect(hub) as client:
+        found = client.devices(labels=labels_of(label), online=online, revoked=revoked)
+    out, now_us = Output(json, quiet), time.time_ns() // 1000
+    if json:
+        out.emit_json(found)
+    out.table(
+        ("device", "state", "seen", "channel", "running", "labels"),
+        [
+            (d["id"], _state(d), age(d["seen_us"], now_us), d["channel"], _running(d), _labels(d["labels"]))
+            for d in found
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def show(device: str, hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Tell everything of one device.
+
+    Example: sprat fleet show kitchen --json
+    """
+    with connect(hub) as client:
+        found = client.device(device)
+    now_us = time.time_ns() // 1000
+    lines = [
+        f"{found['id']}: {_state(found)}, seen {age(found['seen_us'], now_us)}",
+        f"  channel {found['channel']}, labels {_labels(found['labels']) or '-'}",
+    ]
+    reported = found["reported"] or {}
+    for model, told in reported.get("models", {}).items():
+        install = told["install"]
+        reason = f" ({install['reason']}: {install['detail']})" if install["reason"] else ""
+        lines.append(f"  {model}: {_slot(told)}; last offer {install['release_seq']} {install['phase']}{reason}")
+    for lane, kept in reported.get("ledger", {}).items():
+        lines.append(f"  {lane}: " + ", ".join(f"{name} {kept[name]}" for name in kept if name != "epoch"))
+    Output(json, quiet).result(found, *lines)
+
+
+@app.command()
+def label(
+    device: str,
+    labels: Annotated[list[str], typer.Argument(metavar="NAME=VALUE…", help="NAME= removes a label.")],
+    hub: HubOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Set or remove labels of a device.
+
+    Example: sprat fleet label kitchen room=kitchen target=pi-zero-2w
+    """
+    with connect(hub) as client:
+        merged = client.device(device)["labels"] | labels_of(labels)
+        after = client.set_labels(device, {name: value for name, value in merged.items() if value})
+    Output(json, quiet).result(after, f"{device}: {_labels(after) or 'no labels'}")
+
+
+@app.command("set")
+def set_(
+    device: str,
+    detail: Annotated[str | None, typer.Option(help="Telemetry: full, sampled or summary.")] = None,
+    daily_bytes: Annotated[
+        int | None, typer.Option(min=0, help="Most bytes of telemetry a day; 0 is no limit.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "",
+    hub: HubOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Tune a device through its desired twin; what is left out goes back to the device's own setting.
+
+    Example: sprat fleet set kitchen --detail summary
+    """
+    with connect(hub) as client:
+        after = client.set_settings(device, detail=detail, daily_bytes=daily_bytes, log_level=log_level)
+    Output(json, quiet).result(after, f"{device}: desired version {after['version']}")
+
+
+def _state(device: dict[str, Any]) -> str:
+    if device["revoked_us"]:
+        return "revoked"
+    return "online" if device["online"] else "offline"
+
+
+def _running(device: dict[str, Any]) -> str:
+    models = (device["reported"] or {}).get("models", {})
+    return " ".join(f"{model}@{_slot(told)}" for model, told in models.items()) or "-"
+
+
+def _slot(told: dict[str, Any]) -> str:
+    slots = [slot for slot in (told["active"], told["spare"]) if slot and slot["bundle"] == told["running"]]
+    return f"{slots[0]['release_seq']} ({told['running'][:12]})" if slots else "nothing"
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
