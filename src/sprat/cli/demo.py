@@ -65,7 +65,7 @@ def demo(
     ) as on:
         story.tell(on)
         document = story.document(on)
-        login = on.fleet().login
+        login = document["login"]
         out.say("")
         out.table(("", "figure", "seen", "expected"), [(f.chapter, f.what, f.value, f.expected) for f in on.figures])
         out.result(document)

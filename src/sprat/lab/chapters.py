@@ -35,7 +35,7 @@ def build(on: Stage) -> None:
 def start_hub(on: Stage) -> None:
     """Make a hub and run it."""
     on.hub = LabHub.start(on.shell, on.folder / "hub", console_port=on.console_port)
-    on.shell.env |= {"SPRAT_HUB": on.hub.run["console_url"], "SPRAT_TOKEN": on.hub.token}
+    on.shell.env.update(SPRAT_HUB=on.hub.run["console_url"], SPRAT_TOKEN=on.hub.token)
     on.say(f"console: {on.hub.run['console_url']}")
     on.show("broker", on.hub.client.status()["broker"]["kind"], expected="mosquitto")
 
@@ -117,7 +117,7 @@ def replace(on: Stage) -> None:
         on.show(f"{device.name} index across the swap", first["index"] - last["index"], expected=1)
         on.show(f"{device.name} runs the second release", first["bundle"][:12], expected=new[:12])
     shown = on.fleet().client.rollout(rollout)
-    counted = [d for d in shown["devices"] if d["state"] == "confirmed"]
+    counted = [d for d in shown["devices"] if d["status"] == "confirmed"]
     least = min(d["healthy"] for d in counted)
     wanted = shown["spec"]["gates"]["healthy_predictions"]
     on.show("devices that the hub counts", len(counted), expected=len(on.devices))

@@ -77,7 +77,7 @@ class LabDevice:
     state: Path
     python: Path
     links: tuple[Link, Link]
-    shell: shell.Shell
+    commands: shell.Shell
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -95,7 +95,7 @@ class LabDevice:
     def start(self) -> None:
         """Run the agent."""
         command = [str(self.python), "-m", "sprat_device", "run", "--state", str(self.state)]
-        self.process = self.shell.start(command, self.log, env=shell.device_env())
+        self.process = self.commands.start(command, self.log, env=shell.device_env())
 
     def require_alive(self) -> None:
         """Raise HubUnreachable with the agent's last words if it ended."""

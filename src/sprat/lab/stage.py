@@ -69,6 +69,13 @@ class Stage:
             raise RuntimeError("no chapter has started the hub")
         return self.hub
 
+    def clear(self) -> None:
+        """End every process that stands here."""
+        for device in self.devices:
+            device.stop()
+        if self.hub is not None:
+            self.hub.stop()
+
     def _record(self, figure: Figure) -> None:
         self.figures.append(figure)
         self.reporter.figure(figure)

@@ -39,8 +39,7 @@ def stage(
     shell = Shell(reporter.say, env)
     set_stage = Stage(folder, models, device_python, console_port, shell, reporter)
     with ExitStack() as clearing:
-        clearing.callback(lambda: set_stage.hub and set_stage.hub.stop())
-        clearing.callback(lambda: [device.stop() for device in set_stage.devices])
+        clearing.callback(set_stage.clear)
         yield set_stage
 
 
@@ -58,5 +57,7 @@ def document(on: Stage) -> dict[str, Any]:
         "schema": "sprat.demo/1",
         "ok": all(figure.ok for figure in on.figures),
         "console": on.fleet().run["console_url"],
+        "login": {"name": on.fleet().login["login"], "password": on.fleet().login["password"]},
+        "folder": str(on.folder),
         "figures": [asdict(figure) for figure in on.figures],
     }
