@@ -1,0 +1,158 @@
+"""Takes records from the inference loop and never makes it wait: a bounded hand-over, and a thread that writes frames.
+
+What does not fit into the hand-over is counted and becomes a gap record. `ledger()` is of one moment and balances.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from sprat_device.board.clock import Clock
+from sprat_device.board.settings import TelemetrySettings
+from sprat_device.contract import twin
+from sprat_device.contract.frame import MAX_RECORDS
+from sprat_device.contract.phases import Lane
+from sprat_device.contract.records import Origin, Prediction, Row
+from sprat_device.contract.twin import Detail, LaneReport
+from sprat_device.telemetry.detail import DailyBudget, wanted
+from sprat_device.telemetry.framing import Handed
+from sprat_device.telemetry.spool import Spool
+from sprat_device.telemetry.writer import FrameWriter, hand_row
+
+QUEUE_RECORDS: Final = 8192
+_PASS_S: Final = 0.25
+_log: Final = logging.getLogger(__name__)
+
+
+class Recorder:
+    """The agent's one mouth for telemetry; `prediction`, `event` and `summary` may come from any thread."""
+
+    def __init__(
+        self, spool: Spool, clock: Clock, settings: TelemetrySettings, *, queue_records: int = QUEUE_RECORDS
+    ) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._settings = settings
+        self._queue_records = queue_records
+        self._writer = FrameWriter(spool, clock, interval_us=round(settings.frame_interval_s * 1e6))
+        self._wish = Detail(settings.detail)
+        self._detail = self._wish
+        self._budget = DailyBudget(settings.daily_bytes)
+        self._hand = threading.Lock()  # guards the three below, for moments only
+        self._queue: deque[Handed] = deque()
+        self._overflow: Counter[Lane] = Counter()
+        self._handed: Counter[Lane] = Counter()
+        self._snapshot = (spool.ledger(), Counter[Lane]())
+        self._wake = threading.Event()
+        self._passed = threading.Condition()
+        self._flushes_wanted = self._flushes_done = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
+        """Record a prediction, as far as the detail wants it."""
+        if self._detail is Detail.FULL or wanted(
+            prediction, detail=self._detail, scores=scores, sample_every=self._settings.sample_every
+        ):
+            self._give(Handed.of_prediction(origin, prediction, scores=scores))
+
+    def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
+        """Record an event; `detail` holds plain values."""
+        self._give(hand_row(Lane.EVENTS, self._row(code, detail, model, bundle)))
+
+    def summary(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
+        """Record a summary; `detail` holds plain values."""
+        self._give(hand_row(Lane.SUMMARIES, self._row(code, detail, model, bundle)))
+
+    def apply(self, wish: twin.TelemetrySettings) -> None:
+        """Take what the hub may tune; None means the device's own setting."""
+        self._wish = wish.detail or Detail(self._settings.detail)
+        self._budget.limit_bytes = self._settings.daily_bytes if wish.daily_bytes is None else wish.daily_bytes
+        self._detail = self._budget.detail(self._wish, wall_us=self._clock.wall_us())
+
+    def ledger(self) -> dict[str, LaneReport]:
+        """Return the ledger of each lane, as of the writer's last pass and without waiting for the disk."""
+        with self._hand:
+            reports, settled = self._snapshot
+            on_hand = {lane: self._handed[lane] - settled[lane] for lane in reports}
+        return {
+            str(lane): replace(report, open=on_hand[lane], produced=report.produced + on_hand[lane])
+            for lane, report in reports.items()
+        }
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Seal every open frame; tell whether that was done in time."""
+        with self._passed:
+            self._flushes_wanted += 1
+            mine = self._flushes_wanted
+            self._wake.set()
+            return self._passed.wait_for(lambda: self._flushes_done >= mine, timeout_s)
+
+    def close(self) -> None:
+        """Seal every open frame and stop writing; the spool stays open."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def _row(self, code: str, detail: Mapping[str, object], model: str, bundle: str) -> Row:
+        return Row(code, self._clock.monotonic_us(), self._clock.wall_us(), detail, model, bundle)
+
+    def _give(self, handed: Handed) -> None:
+        with self._hand:
+            self._handed[handed.lane] += 1
+            if len(self._queue) >= self._queue_records:
+                self._overflow[handed.lane] += 1
+            else:
+                self._queue.append(handed)
+        if len(self._queue) >= MAX_RECORDS:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(_PASS_S)
+            self._wake.clear()
+            last = self._closing
+            wanted_flushes = self._flushes_wanted
+            self.write(everything=last or wanted_flushes > self._flushes_done)
+            with self._passed:
+                self._flushes_done = wanted_flushes
+                self._passed.notify_all()
+            if last:
+                return
+
+    def write(self, *, everything: bool = False) -> None:
+        """Do one pass of the writer: for its thread, and for tests that need no thread."""
+        with self._hand:
+            taken = list(self._queue)
+            self._queue.clear()
+            overflow, self._overflow = self._overflow, Counter()
+        for handed in taken:
+            self._writer.take(handed)
+        for lane, records in overflow.items():
+            self._writer.give_up(lane, records, "queue")
+        self._writer.seal_due(everything=everything)
+        self._account()
+
+    def _account(self) -> None:
+        writer = self._writer
+        reports = self._spool.ledger()
+        with self._hand:
+            self._handed[Lane.EVENTS] += writer.gap_rows
+            writer.gap_rows = 0
+            self._snapshot = (reports, Counter(writer.settled))
+        now_us = self._clock.wall_us()
+        self._budget.spend(writer.bytes_framed, wall_us=now_us)
+        writer.bytes_framed = 0
+        detail = self._budget.detail(self._wish, wall_us=now_us)
+        if detail is not self._detail:
+            self.event("detail", {"from": self._detail, "to": detail, "reason": "daily-bytes"})
+            self._detail = detail

@@ -1,0 +1,256 @@
+"""Moves frames to the hub and the hub's words to the agent, over connections that come and go.
+
+A frame leaves the spool only by the hub's ack after its commit; a PUBACK frees nothing. `on_desired` and `on_command`
+are called in the uplink's thread and must only enqueue.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from sprat_device.board.clock import Clock
+from sprat_device.board.settings import TelemetrySettings
+from sprat_device.contract import acks, topics, twin
+from sprat_device.contract.errors import ContractError, HubUnreachable
+from sprat_device.contract.ids import DeviceId
+from sprat_device.contract.topics import Kind
+from sprat_device.contract.twin import Desired, Presence
+from sprat_device.telemetry.pacing import Key, reconnect_delay
+from sprat_device.telemetry.sending import Sending
+from sprat_device.telemetry.spool import Spool
+from sprat_device.telemetry.transport import (
+    NO_SUBSCRIBERS,
+    Connected,
+    Lost,
+    Message,
+    Published,
+    Signal,
+    Subscribed,
+    Transport,
+    Will,
+    Woken,
+)
+
+_WAIT_S: Final = 0.25
+_CONNACK_S: Final = 20.0
+_STEADY_S: Final = 30.0
+"""A connection that held this long, or brought an ack, resets the reconnect delay."""
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The hub asks something; the answer goes to `reply_to` with `correlation`."""
+
+    name: str
+    payload: bytes
+    reply_to: str
+    correlation: bytes
+
+
+class _Link(Enum):
+    DOWN = auto()
+    CONNECTING = auto()
+    UP = auto()
+
+
+class Uplink:
+    """The loop between spool, transport and agent; `publish_*` may be called from any thread."""
+
+    def __init__(
+        self,
+        device: DeviceId,
+        spool: Spool,
+        transport: Transport,
+        clock: Clock,
+        settings: TelemetrySettings,
+        *,
+        on_desired: Callable[[Desired], None],
+        on_command: Callable[[Command], None],
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._device = device
+        self._spool = spool
+        self._transport = transport
+        self._clock = clock
+        self._on_desired = on_desired
+        self._on_command = on_command
+        self._dice = dice
+        self._sending = Sending(
+            spool, window_frames=settings.window_frames, backlog_bytes_per_s=settings.backlog_bytes_per_s
+        )
+        self._link = _Link.DOWN
+        self._link_since = 0.0
+        self._attempt = 0
+        self._attempt_at = 0.0
+        self._frames_sent: dict[int, Key] = {}
+        self._reported = b""
+        self._reported_is_new = False
+        self._replies: deque[tuple[Command, bytes]] = deque()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the broker has taken us."""
+        return self._link is _Link.UP
+
+    def start(self) -> None:
+        """Start moving."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say goodbye and stop; what waits stays in the spool."""
+        self._stopping.set()
+        self._transport.wake()
+        self._thread.join()
+
+    def publish_reported(self, document: bytes) -> None:
+        """Publish the reported twin, now and after each connect until there is a newer one."""
+        self._reported, self._reported_is_new = document, True
+        self._transport.wake()
+
+    def publish_reply(self, command: Command, payload: bytes) -> None:
+        """Answer a command; dropped if there is no connection, for the hub has stopped waiting by then."""
+        self._replies.append((command, payload))
+        self._transport.wake()
+
+    def poll(self, wait_s: float = 0.0) -> None:
+        """Do one round: (re)connect, take in what came within `wait_s`, send what may go."""
+        now = self._now()
+        if self._link is _Link.DOWN and now >= self._attempt_at:
+            self._connect(now)
+        elif self._link is _Link.CONNECTING and now >= self._link_since + _CONNACK_S:
+            self._down("no answer to CONNECT")
+        signal = self._transport.receive(wait_s)
+        try:
+            while signal is not None:
+                self._take(signal)
+                signal = self._transport.receive(0)
+            if self._link is _Link.UP:
+                self._send()
+        except HubUnreachable as exc:
+            self._down(str(exc))
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.poll(_WAIT_S)
+        if self._link is _Link.UP:
+            try:
+                self._transport.publish(self._topic(Kind.PRESENCE), Presence(online=False).dump(), retain=True)
+            except HubUnreachable as exc:
+                _log.info("uplink: no goodbye (%s)", exc)
+        self._transport.disconnect()
+
+    def _now(self) -> float:
+        return self._clock.monotonic_us() / 1e6
+
+    def _topic(self, kind: Kind) -> str:
+        return topics.topic(self._device, kind)
+
+    def _connect(self, now: float) -> None:
+        self._link, self._link_since = _Link.CONNECTING, now
+        try:
+            self._transport.connect(Will(self._topic(Kind.PRESENCE), Presence(online=False).dump()))
+        except HubUnreachable as exc:
+            self._down(str(exc))
+
+    def _down(self, why: str) -> None:
+        was = self._link
+        self._transport.drop()
+        now = self._now()
+        if was is _Link.UP and now >= self._link_since + _STEADY_S:
+            self._attempt = 0
+        delay = reconnect_delay(self._attempt, dice=self._dice())
+        self._attempt += 1
+        self._link, self._attempt_at = _Link.DOWN, now + delay
+        self._frames_sent.clear()
+        _log.log(
+            logging.WARNING if was is _Link.UP or self._attempt == 1 else logging.DEBUG,
+            "uplink: no connection (%s), next attempt in %.1f s",
+            why,
+            delay,
+        )
+
+    def _take(self, signal: Signal) -> None:
+        match signal:
+            case Connected():
+                self._connected(signal)
+            case Lost(why):
+                self._down(why)
+            case Published(mid, code, why):
+                self._published(mid, code, why)
+            case Subscribed(refused):
+                if refused:
+                    _log.error("uplink: the broker refused a subscription (%s); check its rights", ", ".join(refused))
+            case Message():
+                self._message(signal)
+            case Woken():
+                pass
+
+    def _connected(self, signal: Connected) -> None:
+        _log.info("uplink: connected (%s session)", "known" if signal.session_present else "new")
+        self._link, self._link_since = _Link.UP, self._now()
+        self._sending.restart()
+        self._transport.subscribe((
+            self._topic(Kind.DESIRED), self._topic(Kind.ACK), topics.commands_for(self._device),
+        ))  # fmt: skip
+        presence = Presence(online=True, boot_id=self._clock.boot_id.hex())
+        self._transport.publish(self._topic(Kind.PRESENCE), presence.dump(), retain=True)
+        # Always: a broker that lost its disk may know our session and not our retained word.
+        self._reported_is_new = bool(self._reported)
+
+    def _published(self, mid: int, code: int, why: str) -> None:
+        key = self._frames_sent.pop(mid, None)
+        if key is not None and code == NO_SUBSCRIBERS:
+            self._sending.nobody_listens(key, self._now(), dice=self._dice())
+        elif code >= 0x80:
+            _log.error("uplink: the broker refused a message (%s); check its rights", why)
+
+    def _message(self, message: Message) -> None:
+        try:
+            topic = topics.parse(message.topic)
+            match topic.kind:
+                case Kind.ACK:
+                    self._ack(acks.parse(message.payload))
+                case Kind.DESIRED if message.payload:
+                    self._on_desired(twin.parse_desired(message.payload))
+                case Kind.COMMAND:
+                    self._command(topic.name, message)
+        except ContractError as exc:
+            _log.warning("uplink: message on %s ignored: %s", message.topic[:120], exc)
+
+    def _ack(self, ack: acks.Ack) -> None:
+        try:
+            self._sending.acked(ack, self._now())
+            if ack.new_epoch and ack.epoch == self._spool.logs()[-1].epoch:
+                _log.warning("uplink: the hub has other frames under our epoch; a new epoch begins")
+                self._spool.new_epoch()
+        except OSError as exc:
+            # The frames stay or come again: the hub knows them. The disk's trouble shows in the recorder's gaps.
+            _log.warning("uplink: ack could not be kept (%s)", exc)
+        self._attempt = 0
+
+    def _command(self, name: str, message: Message) -> None:
+        reply = topics.parse(message.reply_to)
+        if (reply.device, reply.kind) != (self._device, Kind.REPLY):
+            raise ContractError(f"command {name}: reply to {message.reply_to[:120]!r}, expected this device's own")
+        self._on_command(Command(name, message.payload, message.reply_to, message.correlation))
+
+    def _send(self) -> None:
+        if self._reported_is_new:
+            self._reported_is_new = False
+            self._transport.publish(self._topic(Kind.REPORTED), self._reported, retain=True)
+        while self._replies:
+            command, payload = self._replies.popleft()
+            self._transport.publish(command.reply_to, payload, correlation=command.correlation)
+        frames = topics.frames(self._device)
+        while (outgoing := self._sending.next(self._now(), dice=self._dice())) is not None:
+            self._frames_sent[self._transport.publish(frames, outgoing.raw)] = outgoing.key

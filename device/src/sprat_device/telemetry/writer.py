@@ -1,0 +1,105 @@
+"""Makes frames of records and puts them into the spool; what it must give up it counts, and says so as a gap record.
+
+All of it runs in one thread (the recorder's); `settled` counts records that reached the spool or were given up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Final
+
+import msgpack
+
+from sprat_device.board.clock import Clock
+from sprat_device.contract.errors import ContractError
+from sprat_device.contract.phases import Lane
+from sprat_device.contract.records import Row
+from sprat_device.telemetry.framing import Handed, OpenFrame
+from sprat_device.telemetry.lane_log import Gap
+from sprat_device.telemetry.spool import Spool, SpoolFull
+
+_ROW_BYTES: Final = 256
+"""Code, names and times of a row at most."""
+_log: Final = logging.getLogger(__name__)
+
+
+def hand_row(lane: Lane, row: Row) -> Handed:
+    """Wrap an event, a summary or a gap; TypeError if its detail is no plain value."""
+    return Handed(lane, row, _ROW_BYTES + len(msgpack.packb(dict(row.detail))))
+
+
+class FrameWriter:
+    """Open frames by lane, and what was lost since it was last said."""
+
+    def __init__(self, spool: Spool, clock: Clock, *, interval_us: int) -> None:
+        self.settled: Counter[Lane] = Counter()
+        self.gap_rows = 0
+        self.bytes_framed = 0
+        self._spool = spool
+        self._clock = clock
+        self._interval_us = interval_us
+        self._open: dict[Lane, OpenFrame] = {}
+        self._lost: Counter[tuple[Lane, str]] = Counter()
+        self._evicted: list[Gap] = []
+
+    def take(self, handed: Handed) -> None:
+        """Put one record into its frame; a frame that is full or of another bundle is sealed first."""
+        frame = self._open.get(handed.lane)
+        if frame is not None and not frame.takes(handed):
+            self._seal(handed.lane)
+            frame = None
+        if frame is None:
+            frame = OpenFrame(handed.lane, self._clock.monotonic_us(), handed.origin, handed.scores)
+            self._open[handed.lane] = frame
+        frame.add(handed)
+
+    def give_up(self, lane: Lane, records: int, reason: str) -> None:
+        """Count records that cannot be kept."""
+        self._spool.drop(lane, records)
+        self.settled[lane] += records
+        self._lost[lane, reason] += records
+
+    def seal_due(self, *, everything: bool = False) -> None:
+        """Seal the frames that are due, after telling what was lost."""
+        self._tell_gaps()
+        now_us = self._clock.monotonic_us()
+        for lane, frame in list(self._open.items()):
+            if everything or frame.due(now_us, interval_us=self._interval_us):
+                self._seal(lane)
+
+    def _seal(self, lane: Lane) -> None:
+        frame = self._open.pop(lane)
+        try:
+            draft = frame.draft(boot_id=self._clock.boot_id, clock=self._clock.state())
+            self._evicted += self._spool.append(draft)
+        except ContractError as exc:
+            self._cannot_store(frame, "too-big", exc)
+        except SpoolFull as exc:
+            self._cannot_store(frame, "cap", exc)
+        except OSError as exc:
+            self._cannot_store(frame, "disk", exc)
+        else:
+            self.settled[lane] += len(frame.records)
+            self.bytes_framed += len(draft.body)
+
+    def _cannot_store(self, frame: OpenFrame, reason: str, exc: Exception) -> None:
+        if not self._lost:  # once until it has been told: a full disk must not fill the log as well
+            _log.warning("telemetry: %d records of %s given up (%s)", len(frame.records), frame.lane, exc)
+        self.give_up(frame.lane, len(frame.records), reason)
+
+    def _tell_gaps(self) -> None:
+        evicted, self._evicted = self._evicted, []
+        for gap in evicted:
+            self._tell({
+                "lane": gap.lane, "epoch": f"{gap.epoch:016x}", "first_seq": gap.first_seq, "last_seq": gap.last_seq,
+                "records": gap.records, "reason": "evicted",
+            })  # fmt: skip
+        lost, self._lost = self._lost, Counter()
+        for (lane, reason), records in lost.items():
+            self._tell({"lane": lane, "records": records, "reason": reason})
+
+    def _tell(self, detail: dict[str, object]) -> None:
+        self.gap_rows += 1
+        row = Row("gap", self._clock.monotonic_us(), self._clock.wall_us(), detail)
+        self.take(hand_row(Lane.EVENTS, row))
