@@ -60,6 +60,10 @@ class Jobs:
         """Convert by one scheme into a file."""
         return self._run({"job": "lower", "work": asdict(work), "scheme": scheme, "out": str(out)})
 
+    def describe(self, path: Path, kind: str) -> dict[str, Any]:
+        """Return inputs, outputs and operators of an artifact file."""
+        return self._run({"job": "describe", "path": str(path), "kind": kind})
+
     def close(self) -> None:
         """End the worker."""
         if self._process is not None:

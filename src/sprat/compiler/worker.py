@@ -66,6 +66,13 @@ def _lower(work: dict[str, Any], scheme: str, out: str) -> dict[str, Any]:
     return {**facts, "size": len(lowered.artifact), "sha256": hashlib.sha256(lowered.artifact).hexdigest()}
 
 
+def _describe(path: str, kind: str) -> dict[str, Any]:
+    """Read what an artifact says of itself."""
+    frontend = importlib.import_module(f"sprat.compiler.frontends.{_READERS[kind]}")
+    facts = asdict(frontend.lowered(Path(path).read_bytes(), {}))
+    return {key: facts[key] for key in ("inputs", "outputs", "ops")}
+
+
 def _versions() -> dict[str, str]:
     """Return the versions of the packages that took part in this process."""
     taking_part = ("tensorflow", "keras", "sklearn", "skl2onnx", "onnx", "numpy", "google.protobuf", "scipy")
@@ -74,7 +81,10 @@ def _versions() -> dict[str, str]:
     return {package.get(name, name): importlib.metadata.version(package.get(name, name)) for name in loaded}
 
 
-_JOBS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"data": _data, "train": _train, "lower": _lower}
+_JOBS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
+    "data": _data, "train": _train, "lower": _lower, "describe": _describe,
+}  # fmt: skip
+_READERS: Final = {"tflite": "keras", "onnx": "onnx"}
 
 if __name__ == "__main__":
     main()
