@@ -28,10 +28,18 @@ def initial_metadata(keys: KeyFolder, online: Key, *, passphrase: Passphrase, no
     return found
 
 
-def create(folder: Path, keys: KeyFolder, online: Signer, *, passphrase: Passphrase, now: datetime) -> Repository:
+def create(
+    folder: Path,
+    keys: KeyFolder,
+    online: Signer,
+    *,
+    passphrase: Passphrase,
+    now: datetime,
+    fixed_now: datetime | None = None,
+) -> Repository:
     """Found a repository whose online key is on this machine too (a folder that becomes a stick)."""
     metadata = initial_metadata(keys, online.public_key, passphrase=passphrase, now=now)
-    return Repository.found(folder, metadata, online, now=now)
+    return Repository.found(folder, metadata, online, now=fixed_now)
 
 
 def _root(keys: KeyFolder, online: Key) -> Root:

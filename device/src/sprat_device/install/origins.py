@@ -1,0 +1,170 @@
+"""Where signed files come from: the hub's device port over verified TLS, or a folder that somebody brought.
+
+Neither is trusted for content. Errors of both are `TryLater`, or `FileMissing` where the answer is a clear no.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+from urllib.parse import quote
+
+import urllib3
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+
+from sprat_device.board.identity import Identity
+from sprat_device.contract.enrolment import METADATA_PATH, TARGETS_PATH
+from sprat_device.contract.errors import HubUnreachable
+from sprat_device.contract.phases import Reason
+
+CHUNK: Final = 64 * 1024
+_TIMEOUT: Final = urllib3.Timeout(connect=20, read=30)
+_NO_CHECK_TIME: Final = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
+
+
+class TryLater(HubUnreachable):
+    """The transfer did not end well; the same one may succeed later."""
+
+    def __init__(self, message: str, reason: Reason = Reason.UNREACHABLE) -> None:
+        """Keep the closed reason code beside the sentence."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class FileMissing(TryLater):
+    """The origin says that it has no such file."""
+
+    def __init__(self, message: str, status: int = 404) -> None:
+        """Keep the HTTP status beside the sentence."""
+        super().__init__(message)
+        self.status = status
+
+
+class Origin(Protocol):
+    """A served repository."""
+
+    def metadata(self, name: str) -> Iterator[bytes]:
+        """Return the chunks of a metadata file."""
+
+    def target(self, stored_as: str, offset: int) -> tuple[int, Iterator[bytes]]:
+        """Return where the answer begins (`offset`, or 0 where resuming is not possible) and its chunks."""
+
+
+class FolderOrigin:
+    """A copied repository: a folder with `metadata/` and `targets/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def metadata(self, name: str) -> Iterator[bytes]:
+        """Return the chunks of a metadata file."""
+        return self._read(self._folder / "metadata" / name, 0)
+
+    def target(self, stored_as: str, offset: int) -> tuple[int, Iterator[bytes]]:
+        """Return the file's chunks from `offset`."""
+        return offset, self._read(self._folder / "targets" / stored_as, offset)
+
+    def _read(self, path: Path, offset: int) -> Iterator[bytes]:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError as exc:
+            raise FileMissing(f"{path} is missing; copy the repository whole") from exc
+        except OSError as exc:
+            raise TryLater(f"{path}: {exc.strerror}") from exc
+        return _chunks_of(file, offset)
+
+
+def _chunks_of(file: BinaryIO, offset: int) -> Iterator[bytes]:
+    with file:
+        file.seek(offset)
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+class HubOrigin:
+    """The hub's device port, with this device's certificate; the pinned CA is the only one that it believes."""
+
+    def __init__(self, url: str, identity: Identity, *, trusted_us: Callable[[], int]) -> None:
+        self._url = url.rstrip("/")
+        self._pool = _pool(identity, trusted_us)
+
+    def metadata(self, name: str) -> Iterator[bytes]:
+        """Return the chunks of a metadata file."""
+        return self._chunks(self._get(METADATA_PATH + quote(name), {}))
+
+    def target(self, stored_as: str, offset: int) -> tuple[int, Iterator[bytes]]:
+        """Return the file's chunks from `offset`, or from the beginning where the hub does not resume."""
+        path = TARGETS_PATH + quote(stored_as)
+        response = self._get(path, {"Range": f"bytes={offset}-"} if offset else {})
+        if response.status == 416:  # longer than what the hub has: the part is not of this file
+            response.release_conn()
+            response = self._get(path, {})
+        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+        return (offset if resumed else 0), self._chunks(response)
+
+    def _get(self, path: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        url = self._url + path
+        with _mapped(url):
+            response = self._pool.request(
+                "GET", url, headers={"Accept-Encoding": "identity", **headers}, preload_content=False,
+                retries=False, redirect=False, timeout=_TIMEOUT,
+            )  # fmt: skip
+        if response.status in (200, 206, 416):
+            return response
+        response.release_conn()
+        if response.status in (403, 404):
+            raise FileMissing(f"{url}: the hub answers {response.status}", response.status)
+        raise TryLater(f"{url}: the hub answers {response.status}")
+
+    def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        try:
+            with _mapped(self._url):
+                # read1 returns what has come: a sender that drips bytes cannot hide behind a full buffer.
+                while chunk := response.read1(CHUNK):
+                    yield chunk
+        finally:
+            response.close()
+
+
+@contextmanager
+def _mapped(url: str) -> Iterator[None]:
+    try:
+        yield
+    except urllib3.exceptions.TimeoutError as exc:
+        raise TryLater(f"{url}: the hub does not answer in time", Reason.TOO_SLOW) from exc
+    except (urllib3.exceptions.HTTPError, OSError) as exc:
+        raise TryLater(f"{url}: {' '.join(str(exc).split())[:200]}") from exc
+
+
+def _pool(identity: Identity, trusted_us: Callable[[], int]) -> urllib3.PoolManager:
+    context = ssl.create_default_context(cafile=str(identity.ca))
+    context.load_cert_chain(identity.certificate, identity.key)
+    # A board without a battery thinks that it is 1970: certificate times are compared with trusted time below.
+    context.verify_flags |= _NO_CHECK_TIME
+
+    class TimedConnection(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            _require_current(self.sock, trusted_us())
+
+    class TimedPool(HTTPSConnectionPool):
+        ConnectionCls = TimedConnection
+
+    pool = urllib3.PoolManager(ssl_context=context)
+    pool.pool_classes_by_scheme = {"https": TimedPool}
+    return pool
+
+
+def _require_current(sock: object, trusted_us: int) -> None:
+    """Refuse a hub whose certificate has ended; trusted time is a lower bound, so a beginning cannot be judged."""
+    certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+    if not certificate:
+        raise ssl.SSLError("the hub shows no certificate")
+    ends_s = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    if ends_s * 1_000_000 <= trusted_us:
+        raise ssl.SSLError(f"the hub's certificate ended on {certificate['notAfter']}; renew it at the hub")

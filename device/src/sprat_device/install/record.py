@@ -1,0 +1,95 @@
+"""The persisted state of one install, `installs/<model>.json`: the updater writes it while it works, else the agent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from sprat_device.board.files import Files
+from sprat_device.contract.fields import Fields
+from sprat_device.contract.phases import InstallPhase
+from sprat_device.contract.twin import Installed, InstallReport, Offer, parse_offer
+from sprat_device.install.probation import Probation
+
+SCHEMA: Final = "sprat.install/1"
+_MAX_DETAIL: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """The device's work on one offer."""
+
+    phase: InstallPhase = InstallPhase.IDLE
+    offer: Offer | None = None
+    reason: str = ""
+    detail: str = ""
+    attempts: int = 0
+    """How often this very release was begun."""
+    runtime: str = ""
+    probation: Probation = field(default_factory=Probation)
+
+    @property
+    def installed(self) -> Installed | None:
+        """Return what the slots hold once this is installed."""
+        return Installed(self.offer.bundle, self.offer.release_seq) if self.offer else None
+
+    def because(self, reason: str, detail: str) -> Install:
+        """Say why."""
+        return replace(self, reason=reason, detail=detail[:_MAX_DETAIL])
+
+    def report(self) -> InstallReport:
+        """Return what the twin says of it."""
+        if self.offer is None:
+            return InstallReport(self.phase, reason=self.reason, detail=self.detail)
+        return InstallReport(
+            self.phase,
+            self.offer.release_seq,
+            self.offer.bundle,
+            self.offer.rollout,
+            self.reason,
+            self.detail,
+            self.attempts,
+        )
+
+    def dump(self) -> bytes:
+        """Encode for the disk."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True).encode()
+
+
+class Records:
+    """The install records of a device."""
+
+    def __init__(self, files: Files, state: Path) -> None:
+        self._files = files
+        self.folder = state / "installs"
+
+    def load(self, model: str) -> Install:
+        """Read a model's record; idle where it never had one."""
+        path = self.folder / f"{model}.json"
+        return _parse(self._files.read(path)) if self._files.exists(path) else Install()
+
+    def store(self, model: str, install: Install) -> None:
+        """Write a model's record durably."""
+        self._files.make_folder(self.folder)
+        self._files.write_atomic(self.folder / f"{model}.json", install.dump())
+
+
+def _parse(raw: bytes) -> Install:
+    fields = Fields(json.loads(raw), "install")
+    fields.schema(SCHEMA)
+    return Install(
+        phase=fields.value("phase", lambda value: InstallPhase(str(value))),
+        offer=fields.value("offer", lambda value: parse_offer(value, "offer") if value else None),
+        reason=fields.text("reason"),
+        detail=fields.text("detail"),
+        attempts=fields.integer("attempts"),
+        runtime=fields.text("runtime"),
+        probation=fields.value("probation", _probation),
+    )
+
+
+def _probation(raw: object) -> Probation:
+    fields = Fields(raw, "probation")
+    return Probation(*(fields.integer(name) for name in ("starts", "good", "bad", "slow", "slow_us")))

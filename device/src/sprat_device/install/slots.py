@@ -1,0 +1,84 @@
+"""Which bundle a model runs, and which it falls back to: `slots/<model>.json` beside `bundles/<sha256>.sprat`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from sprat_device.board.files import Files
+from sprat_device.contract.fields import Fields
+from sprat_device.contract.ids import digest
+from sprat_device.contract.twin import Installed
+
+SCHEMA: Final = "sprat.slots/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The slots of one model."""
+
+    active: Installed | None = None
+    spare: Installed | None = None
+
+    def flipped(self, new: Installed) -> Pair:
+        """Make `new` active and keep what ran before; repeating it changes nothing."""
+        return self if self.active == new else Pair(new, self.active)
+
+    def swapped_back(self, failed: Installed) -> Pair:
+        """Go back to the spare if `failed` is active; repeating it changes nothing."""
+        return Pair(self.spare, None) if self.active == failed else self
+
+
+class Slots:
+    """The slot records and the bundles that they name."""
+
+    def __init__(self, files: Files, state: Path) -> None:
+        self._files = files
+        self._folder = state / "slots"
+        self.bundles = state / "bundles"
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        self._files.make_folder(self._folder)
+        self._files.make_folder(self.bundles)
+
+    def load(self, model: str) -> Pair:
+        """Read a model's slots; empty where it never had any."""
+        path = self._folder / f"{model}.json"
+        if not self._files.exists(path):
+            return Pair()
+        fields = Fields(json.loads(self._files.read(path)), f"slots of {model}")
+        fields.schema(SCHEMA)
+        return Pair(fields.value("active", _installed, default=None), fields.value("spare", _installed, default=None))
+
+    def store(self, model: str, pair: Pair) -> None:
+        """Write a model's slots durably."""
+        document = {"schema": SCHEMA, **asdict(pair)}
+        self._files.write_atomic(self._folder / f"{model}.json", json.dumps(document, sort_keys=True).encode())
+
+    def path(self, bundle: str) -> Path:
+        """Return where a bundle stands."""
+        return self.bundles / f"{bundle}.sprat"
+
+    def part(self, bundle: str) -> Path:
+        """Return where a bundle is fetched into."""
+        return self.bundles / f"{bundle}.part"
+
+    def keep_only(self, bundles: Iterable[str]) -> None:
+        """Remove every bundle and part that is not among `bundles`."""
+        kept = {name for bundle in bundles for name in (f"{bundle}.sprat", f"{bundle}.part")}
+        gone = [path for path in self._files.list(self.bundles) if path.name not in kept]
+        for path in gone:
+            self._files.unlink(path)
+        if gone:
+            self._files.sync_folder(self.bundles)
+
+
+def _installed(raw: object) -> Installed | None:
+    if raw is None:
+        return None
+    fields = Fields(raw, "slot")
+    return Installed(fields.value("bundle", digest), fields.integer("release_seq"))

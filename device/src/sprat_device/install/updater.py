@@ -1,0 +1,122 @@
+"""The updater, a short-lived process: `python -m sprat_device.install.updater --state DIR --model NAME --runtimes JSON`.
+
+Its memory (python-tuf, TLS) and its crashes are its own. It takes the one lock of the device's signed metadata, works
+on the offer in `installs/<model>.json` until it waits for the agent or for a later try, and ends.
+Exit codes: 0 ended as it should (also with a refusal, which stands in the record), 75 another updater holds the lock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sprat_device.board import identity as identities
+from sprat_device.board import settings as device_settings
+from sprat_device.board.clock import Clock, SystemClock
+from sprat_device.board.files import Files, OsFiles
+from sprat_device.board.identity import Identity
+from sprat_device.board.settings import DeviceSettings
+from sprat_device.contract.errors import SpratError
+from sprat_device.contract.ids import ModelName, model_name
+from sprat_device.install.fit import Machine
+from sprat_device.install.origins import FolderOrigin, HubOrigin, Origin
+from sprat_device.install.trust import Trust
+from sprat_device.install.work import Ports, Superseded, work
+
+BUSY: Final = 75
+CHECK: Final = (sys.executable, "-m", "sprat_device.inference.check")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Work on one model's offer."""
+    parser = argparse.ArgumentParser(prog="sprat-device updater", description=__doc__.splitlines()[0])
+    parser.add_argument("--state", type=Path, required=True, help="the device's state folder")
+    parser.add_argument("--model", type=model_name, required=True, help="the model whose offer is worked on")
+    parser.add_argument(
+        "--runtimes", type=json.loads, required=True, help="installed runtimes: JSON of name to version"
+    )
+    parsed = parser.parse_args(argv)
+    try:
+        return run(parsed.state, parsed.model, parsed.runtimes)
+    except SpratError as exc:
+        sys.stderr.write(f"sprat-device updater: {exc}\n")
+        return exc.exit_code
+
+
+def run(state: Path, model: ModelName, runtimes: Mapping[str, str]) -> int:
+    """Work on one model's offer with this machine's disk, clock and hub."""
+    settings = device_settings.load(state, environment=os.environ)
+    ports = ports_of(state, identities.load(state), settings, runtimes=runtimes)
+    with locked(ports.files, state) as mine:
+        if not mine:
+            return BUSY
+        try:
+            work(model, ports)
+        except Superseded:
+            return 0
+    return 0
+
+
+def ports_of(
+    state: Path,
+    identity: Identity,
+    settings: DeviceSettings,
+    *,
+    runtimes: Mapping[str, str],
+    folder: Path | None = None,
+) -> Ports:
+    """Wire the real parts; `folder` is a copied repository that stands in for the hub."""
+    files, clock = OsFiles(), SystemClock(settings.clock_state)
+    trust = trust_of(state, identity, files, clock)
+    origin: Origin = (
+        FolderOrigin(folder)
+        if folder
+        else HubOrigin(settings.hub.url or identity.hub_url, identity, trusted_us=trust.trusted_us)
+    )
+    return Ports(
+        state=state,
+        files=files,
+        clock=clock,
+        settings=settings.install,
+        identity=identity,
+        machine=this_machine(runtimes, settings.runtime.prefer),
+        origin=origin,
+        trust=trust,
+        check=(*CHECK, "--threads", str(settings.runtime.threads)),
+    )
+
+
+def trust_of(state: Path, identity: Identity, files: Files, clock: Clock) -> Trust:
+    """Open the signed metadata under the pinned root."""
+    return Trust(state, root=files.read(identity.root), files=files, clock=clock)
+
+
+def this_machine(runtimes: Mapping[str, str], prefer: Sequence[str]) -> Machine:
+    """Say what this machine is."""
+    ram_kib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
+    return Machine(platform.machine(), ram_kib, dict(runtimes), tuple(prefer))
+
+
+@contextmanager
+def locked(files: Files, state: Path) -> Iterator[bool]:
+    """Hold the lock of the signed metadata; yields False where another process has it."""
+    files.make_folder(state / "installs")
+    with (state / "installs" / "updater.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
