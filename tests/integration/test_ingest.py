@@ -1,0 +1,194 @@
+"""The ingest process over a real mosquitto: what it acks is on disk, and on disk once, whatever dies in between."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from tests import frames
+from tests.brokers import Mosquitto, TestAuthority, make_broker
+
+from sprat.hub.store.telemetry import FILE_NAME, TelemetryStore
+from sprat.hub.store.telemetry_commit import CONFLICT_CODE, QUARANTINE_CODE
+from sprat_device.contract import acks, topics
+from sprat_device.contract.ids import DeviceId
+from sprat_device.contract.phases import Lane
+from sprat_device.contract.records import Row
+
+pytestmark = pytest.mark.integration
+DEVICE = DeviceId("d1")
+PATIENCE_S = 60.0
+
+
+class Device:
+    """A device's side of the wire: it sends what it is told and keeps every ack."""
+
+    def __init__(self, broker: Mosquitto, authority: TestAuthority, name: DeviceId) -> None:
+        self.name = name
+        self.acks: queue.Queue[acks.Ack] = queue.Queue()
+        ready: queue.Queue[None] = queue.Queue()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        self._client.tls_set_context(authority.context(name))
+        self._client.on_connect = lambda client, *_: client.subscribe(topics.ack(name), qos=1)
+        self._client.on_subscribe = lambda *_: ready.put(None)
+        self._client.on_message = lambda _client, _data, message: self.acks.put(acks.parse(message.payload))
+        self._client.connect("localhost", broker.port)
+        self._client.loop_start()
+        ready.get(timeout=PATIENCE_S)
+
+    def send(self, raw: bytes) -> None:
+        self._client.publish(topics.frames(self.name), raw, qos=1).wait_for_publish(PATIENCE_S)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Ingest:
+    """The process under test; it can be killed and started again."""
+
+    def __init__(self, folder: Path, broker: Mosquitto, authority: TestAuthority) -> None:
+        certificate, key = authority.issue("hub")
+        self._log = folder / "ingest.log"
+        self._argv = [
+            sys.executable, "-m", "sprat.hub.telemetry.ingest", str(folder), "--mqtt-host", "localhost",
+            "--mqtt-port", str(broker.port), "--ca", str(authority.ca), "--cert", str(certificate), "--key", str(key),
+        ]  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        ready = self._log.read_text().count("subscription ready") if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._argv, stdout=log, stderr=log)
+        until(lambda: self._log.read_text().count("subscription ready") > ready)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(PATIENCE_S)
+
+
+def until(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not met():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> TestAuthority:
+    return TestAuthority(tmp_path)
+
+
+@pytest.fixture
+def broker(tmp_path: Path, authority: TestAuthority) -> Iterator[Mosquitto]:
+    broker = make_broker(tmp_path, authority)
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def ingest(tmp_path: Path, broker: Mosquitto, authority: TestAuthority) -> Iterator[Ingest]:
+    process = Ingest(tmp_path, broker, authority)
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def device(broker: Mosquitto, authority: TestAuthority) -> Iterator[Device]:
+    device = Device(broker, authority, DEVICE)
+    yield device
+    device.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path, ingest: Ingest) -> Iterator[TelemetryStore]:
+    with TelemetryStore(tmp_path / FILE_NAME) as store:
+        yield store
+
+
+def test_what_is_acked_is_stored_and_a_duplicate_counts_for_nothing(device: Device, store: TelemetryStore) -> None:
+    raw = frames.predictions(0, 20)
+    device.send(raw)
+    ack = device.acks.get(timeout=PATIENCE_S)
+    assert ack == acks.Ack(7, Lane.PREDICTIONS, ((0, 0),))
+    (row,) = store.ledger(DEVICE)
+    assert (row.produced, row.stored, row.balanced) == (20, 20, True)
+    device.send(raw)
+    assert device.acks.get(timeout=PATIENCE_S) == ack
+    (row,) = store.ledger(DEVICE)
+    assert (row.stored, row.duplicates, row.ranges) == (20, 1, ((0, 0),))
+    assert [p.index for p in store.predictions(DEVICE)] == list(range(20))
+    assert sum(minute.predictions for minute in store.minutes(since_us=0)) == 20
+
+
+def test_the_same_key_with_other_bytes_goes_to_quarantine(device: Device, store: TelemetryStore) -> None:
+    device.send(frames.predictions(0, 20))
+    device.acks.get(timeout=PATIENCE_S)
+    other = frames.predictions(0, 20, first_index=500)
+    device.send(other)
+    ack = device.acks.get(timeout=PATIENCE_S)
+    assert (ack.ranges, ack.new_epoch) == (((0, 0),), True)
+    (aside,) = store.quarantine(DEVICE)
+    assert (aside.reason, aside.seq) == (CONFLICT_CODE, 0)
+    kept = store.quarantined(aside.id)
+    assert kept is not None
+    assert kept.raw == other
+    assert [event.code for event in store.events(DEVICE, source="hub")] == [CONFLICT_CODE]
+    assert {p.index for p in store.predictions(DEVICE)} == set(range(20))
+
+
+def test_bytes_that_cannot_be_read_are_kept_and_not_acked(device: Device, store: TelemetryStore) -> None:
+    device.send(b"noise")
+    device.send(frames.rows(Lane.EVENTS, 0, [Row("started", 1, 1, {"version": "1"})]))
+    assert device.acks.get(timeout=PATIENCE_S).lane is Lane.EVENTS
+    assert device.acks.empty()
+    assert [(aside.reason, aside.device) for aside in store.quarantine()] == [("unreadable", DEVICE)]
+    assert {event.code for event in store.events(DEVICE)} == {QUARANTINE_CODE, "started"}
+
+
+def test_kill_9_in_the_middle_loses_and_doubles_nothing(device: Device, ingest: Ingest, store: TelemetryStore) -> None:
+    raws = {seq: frames.predictions(seq, 20) for seq in range(240)}
+    waiting = dict(raws)
+    for killed_below in (200, 120, 40, 0):
+        while len(waiting) > killed_below:
+            for raw in list(waiting.values())[:64]:  # the window of a device
+                device.send(raw)
+            _settle(device, waiting, stop_at=killed_below)
+        if waiting:
+            ingest.kill()
+            ingest.start()
+    (row,) = store.ledger(DEVICE)
+    assert (row.stored, row.frames, row.ranges, row.balanced) == (4800, 240, ((0, 239),), True)
+    assert sorted(p.index for p in store.predictions(DEVICE, limit=10_000)) == list(range(4800))
+    assert sum(minute.predictions for minute in store.minutes(since_us=0)) == 4800
+    assert [tally.predictions for tally in store.tallies()] == [4800]
+    assert not store.quarantine()
+
+
+def _settle(device: Device, waiting: dict[int, bytes], *, stop_at: int) -> None:
+    try:
+        while len(waiting) > stop_at:
+            for first, last in device.acks.get(timeout=0.5).ranges:
+                for seq in range(first, last + 1):
+                    waiting.pop(seq, None)
+    except queue.Empty:
+        return  # time to send again
+
+
+def test_it_ends_when_told_to(ingest: Ingest) -> None:
+    assert ingest.stop() == 0
