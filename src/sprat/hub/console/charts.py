@@ -16,8 +16,10 @@ from markupsafe import Markup
 
 _PLOT: Final = 1000
 """Width and height of a stretched plot in its own units."""
-_GUTTER: Final = 25
-"""Per cent of a heatmap's width that its row names take."""
+_WIDEST_GUTTER: Final = 30.0
+"""Per cent of a heatmap's width that its row names may take."""
+_BRIDGED: Final = 2
+"""A line goes on over so many slots without a value: frames may come every other minute."""
 _NAME_LENGTH: Final = 15
 _ROW: Final = 20
 _STEPS: Final = (0.25, 0.5, 1.0)
@@ -90,34 +92,36 @@ def line_chart(
     told = [value for line in series for value in line.values if value is not None]
     top, ticks = _ticks(max(told, default=0.0))
     plot_top, plot_height = 18, height - 18 - 20
+    levels = [(tick, plot_top + plot_height * (1 - tick / top)) for tick in ticks]
     grid = Markup().join(
-        Markup(
-            '<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/><text class="tick" x="0" y="{above}">{value}</text>'
-        ).format(
-            y=_short(plot_top + plot_height * (1 - tick / top)),
-            above=_short(plot_top + plot_height * (1 - tick / top) - 4),
-            value=f"{_short(tick)} {unit}" if tick == ticks[-1] else _short(tick),
+        Markup('<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>').format(y=_short(y)) for _, y in levels
+    )
+    names = Markup().join(
+        Markup('<text class="tick" x="0" y="{}">{}</text>').format(
+            _short(y - 4), f"{_short(tick)} {unit}".strip() if tick == ticks[-1] else _short(tick)
         )
-        for tick in ticks
+        for tick, y in levels
     )
     plot = _stretched(Markup().join(_polylines(line, top) for line in series), plot_top, plot_height)
+    over = _hover(series, slots, unit, plot_top, plot_height) + _time_axis(slots, height - 4)
     return Markup('<svg class="chart" width="100%" height="{}" role="img" aria-label="{}">{}{}{}{}</svg>').format(
-        height, label, grid, plot, _hover(series, slots, unit, plot_top, plot_height), _time_axis(slots, height - 4)
+        height, label, grid, plot, names, over
     )
 
 
 def heatmap(rows: Sequence[HeatRow], columns: Sequence[str], *, threshold: float, label: str) -> Markup:
     """Draw rows by columns in five colours; a cell at or above `threshold` also carries a mark."""
     height = len(rows) * _ROW + 18
+    gutter = min(_WIDEST_GUTTER, 3 + 1.8 * max((len(_clip(row.name)) for row in rows), default=0))
     lines = Markup().join(
         Markup('<text class="name" x="0" y="{}">{}<title>{}</title></text>').format(
             index * _ROW + 14, _clip(row.name), row.name
         )
-        + _cells(row, columns, threshold, y=index * _ROW)
+        + _cells(row, columns, threshold, gutter=gutter, y=index * _ROW)
         for index, row in enumerate(rows)
     )
     axis = Markup('<svg x="{}%" y="0" width="{}%" height="{}">{}</svg>').format(
-        _GUTTER, 100 - _GUTTER, height, _time_axis(columns, height - 4)
+        _short(gutter), _short(100 - gutter), height, _time_axis(columns, height - 4)
     )
     return Markup('<svg class="heat" width="100%" height="{}" role="img" aria-label="{}">{}{}</svg>').format(
         height, label, lines, axis
@@ -129,18 +133,18 @@ def heat_legend(threshold: float) -> tuple[tuple[str, str], ...]:
     bounds = [_short(share * threshold) for share in _STEPS]
     return (
         ("h-none", "no data"),
-        ("h0", f"below {bounds[0]}"),
-        ("h1", f"to {bounds[1]}"),
-        ("h2", f"to {bounds[2]}"),
-        ("h3", f"{bounds[2]} and above: shift"),
+        ("h0", f"< {bounds[0]}"),
+        ("h1", f"< {bounds[1]}"),
+        ("h2", f"< {bounds[2]}"),
+        ("h3", f"≥ {bounds[2]} shift"),
     )
 
 
-def _cells(row: HeatRow, columns: Sequence[str], threshold: float, *, y: int) -> Markup:
-    width = (100 - _GUTTER) / max(len(columns), 1)
+def _cells(row: HeatRow, columns: Sequence[str], threshold: float, *, gutter: float, y: int) -> Markup:
+    width = (100 - gutter) / max(len(columns), 1)
     drawn = []
     for index, (column, value) in enumerate(zip(columns, row.values, strict=True)):
-        x = _GUTTER + index * width
+        x = gutter + index * width
         kind = "h-none" if value is None else f"h{sum(value >= share * threshold for share in _STEPS)}"
         said = f"{row.name}, {column}: " + ("no data" if value is None else f"{value:.3f}")
         drawn.append(
@@ -158,13 +162,17 @@ def _cells(row: HeatRow, columns: Sequence[str], threshold: float, *, y: int) ->
 
 
 def _polylines(line: Series, top: float) -> Markup:
-    """Draw one line, broken where nothing was told; a lone point becomes a short dash."""
+    """Draw one line, broken where nothing was told for long; a lone point becomes a short dash."""
     count = max(len(line.values) - 1, 1)
     runs: list[list[str]] = [[]]
+    silent = 0
     for index, value in enumerate(line.values):
         if value is None:
-            runs.append([])
+            silent += 1
             continue
+        if silent > _BRIDGED:
+            runs.append([])
+        silent = 0
         runs[-1].append(f"{_short(_PLOT * index / count)},{_short(_PLOT * (1 - min(value, top) / top))}")
     drawn = []
     for run in runs:

@@ -124,8 +124,8 @@ def twin_lines(row: DeviceRow) -> tuple[TwinLine, ...]:
         applied = f"version {told.applied_version}" if told and same_store else "nothing yet"
         lines.append(TwinLine("twin", f"version {row.desired.version}", applied))
     for state in row.models:
-        wanted = f"release {state.offer.release_seq} · {state.offer.bundle[:12]}" if state.offer else ""
-        runs = f"release {state.running.release_seq} · {state.running.bundle[:12]}" if state.running else "nothing"
+        wanted = f"release {state.offer.release_seq} · {state.offer.bundle[:8]}" if state.offer else ""
+        runs = f"release {state.running.release_seq} · {state.running.bundle[:8]}" if state.running else "nothing"
         lines.append(TwinLine(state.model, wanted or runs, runs))
     if told:
         lines.append(TwinLine("channel", row.device.channel, told.channel or row.device.channel))

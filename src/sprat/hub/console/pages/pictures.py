@@ -69,6 +69,8 @@ def count_chart(latency: Latency) -> Chart:
     values: list[float | None] = [float(count) for count in latency.predictions]
     if not any(values):
         values = [None] * len(values)
+    elif any(values[:-1]):
+        values[-1] = None  # the running minute is not over: drawn, it would look like a fall
     return Chart(
         (Series("count", "predictions", values),), clock(latency.slots_us),
         total=sum(latency.predictions), errors=sum(latency.errors),

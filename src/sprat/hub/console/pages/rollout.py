@@ -12,7 +12,7 @@ from sprat.hub.console.pages.rollout_bars import card
 from sprat.hub.console.views import Site, View
 from sprat.hub.fleet.logins import Person
 from sprat.hub.queries.rollouts import RolloutView, WaveView, rollout_view
-from sprat.hub.store.rollout_values import Member
+from sprat.hub.store.rollout_values import Member, MemberStatus
 
 SHOWN: Final = 200
 _PARTS: Final = ("phase", "notice", "touches", "waves", "gates", "devices", "log")
@@ -27,9 +27,14 @@ class Shown:
     members: tuple[tuple[Member, str, int], ...]
 
     @property
+    def pending(self) -> tuple[Member, ...]:
+        """Return the devices whose wave has not begun."""
+        return tuple(member for member in self.view.members if member.status is MemberStatus.PENDING)
+
+    @property
     def more(self) -> int:
         """Return how many devices are not shown."""
-        return len(self.view.members) - len(self.members)
+        return len(self.view.members) - len(self.members) - len(self.pending)
 
 
 def view(site: Site, rollout: str) -> View:
@@ -56,7 +61,8 @@ def _context(site: Site, rollout: str) -> Mapping[str, Any] | None:
 
 def _members(site: Site, view: RolloutView) -> Iterator[tuple[Member, str, int]]:
     spec = view.rollout.spec
-    shown = view.members[:SHOWN]
+    begun = [member for member in view.members if member.status is not MemberStatus.PENDING]
+    shown = begun[:SHOWN]
     bundles = sorted({member.bundle for member in shown if member.bundle})
     tallies = site.services.hub.telemetry.tallies(model=spec.model, bundles=bundles) if bundles else ()
     healthy = {(tally.device, tally.bundle): tally.predictions for tally in tallies}
