@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import urllib3
 from cryptography import x509
@@ -186,13 +186,12 @@ def _reason(exc: Exception) -> str:
 
 
 def _sentence(data: bytes) -> str:
-    """Return the hub's own sentence from an error answer, else its beginning."""
+    """Return the hub's own sentence from an error answer, else the answer's beginning."""
     try:
-        document: Any = json.loads(data)
-    except ValueError:
-        document = None
-    said = document.get("detail", document.get("error")) if isinstance(document, dict) else None
-    return " ".join((said if isinstance(said, str) else data.decode("utf-8", "replace")).split())[:300]
+        said = str(json.loads(data)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        said = data.decode("utf-8", "replace")
+    return " ".join(said.split())[:300]
 
 
 def _key(path: Path, files: Files) -> ec.EllipticCurvePrivateKey:

@@ -14,7 +14,7 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 from sprat.errors import Refused, WrongUse
 from sprat.publish.repository.entries import MAX_ENTRIES, Listed, entry_for, listed_in, moved, read_role
 from sprat.publish.repository.founding import CHANNEL_EXPIRY
-from sprat_device.contract.ids import Channel
+from sprat_device.contract.ids import Channel, ModelName
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Prepared:
     """A signed channel role, and the files that the new entries need."""
 
     channel: Channel
+    model: ModelName
     role: bytes
     files: Mapping[str, Path]
     """Target path -> bundle file."""
@@ -44,10 +45,11 @@ def prepare_release(
     files = {entry.path: bundle for bundle, entry in entries.items()}
     if len(files) != len(bundles):
         raise WrongUse("two of the bundles are for the same model and target; release them one after the other")
-    if len({path.split("/")[1] for path in files}) != 1:
+    models = {ModelName(path.split("/")[1]) for path in files}
+    if len(models) != 1:
         raise WrongUse("the bundles are of several models, and each model has its own numbers; release one at a time")
     role = _add(role_now, channel, entries.values(), signers, now)
-    return Prepared(channel, role, files, release_seq)
+    return Prepared(channel, models.pop(), role, files, release_seq)
 
 
 def prepare_promotion(
@@ -65,7 +67,7 @@ def prepare_promotion(
         raise WrongUse("nothing to promote: no channel lists this release")
     entries = [moved(one, channel, release_seq=release_seq, rollback_of=rollback_of) for one in listed]
     role = _add(role_now, channel, entries, signers, now)
-    return Prepared(channel, role, {}, release_seq or listed[0].release.release_seq)
+    return Prepared(channel, listed[0].release.model, role, {}, release_seq or listed[0].release.release_seq)
 
 
 def prepare_withdrawal(
@@ -78,7 +80,7 @@ def prepare_withdrawal(
         raise WrongUse(f"channel {channel!r} does not list release {release_seq} of {model!r}")
     for path in gone:
         del metadata.signed.targets[path]
-    return Prepared(channel, _signed_anew(metadata, signers, now), {}, release_seq)
+    return Prepared(channel, ModelName(model), _signed_anew(metadata, signers, now), {}, release_seq)
 
 
 def _add(
