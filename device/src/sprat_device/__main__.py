@@ -120,9 +120,10 @@ def _status(parsed: argparse.Namespace) -> int:
 
 
 def _install(parsed: argparse.Namespace) -> int:
-    from sprat_device import daemon
+    from sprat_device.inference import runtimes
+    from sprat_device.install.offline import install_folder
 
-    done = daemon.install_folder(parsed.state, parsed.folder)
+    done = install_folder(parsed.state, parsed.folder, runtimes=runtimes.available())
     return _say(parsed, done, "\n".join(f"{model}: {what}" for model, what in done.items()) or "nothing to install")
 
 

@@ -26,7 +26,6 @@ from sprat_device.contract.errors import ContractError
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.records import Origin
 from sprat_device.contract.twin import Desired, Installed
-from sprat_device.inference import runtimes
 from sprat_device.inference.loop import Loop
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources import open_source
@@ -73,6 +72,7 @@ class Agent:
         spool: Spool,
         recorder: Recorder,
         installer: Installer,
+        runtimes: Mapping[str, str],
         uplink: Callable[[Inbox], Uplink],
     ) -> None:
         self._state = state
@@ -88,7 +88,7 @@ class Agent:
         self._uplink = uplink(self._inbox)
         self._streams = [Stream(wanted) for wanted in settings.inputs]
         self._commands = Commands({"ping": lambda _arguments: {"agent": VERSION}})
-        self._facts = facts(state, runtimes=runtimes.available(), agent=VERSION)
+        self._facts = facts(state, runtimes=runtimes, agent=VERSION)
         self._desired = self._last_desired()
         self._reported = twin.Reported(version=self._reserve_versions())
         self._next_housekeeping_us = 0

@@ -22,6 +22,7 @@ from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity
 from sprat_device.board.settings import DeviceSettings
 from sprat_device.contract.errors import MachineLacks
+from sprat_device.inference import runtimes
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
@@ -55,17 +56,8 @@ def show_settings(state: Path) -> int:
     return 0
 
 
-def install_folder(state: Path, folder: Path) -> dict[str, str]:
-    """Install what a copied repository offers, by the same checks; returns model -> what happened."""
-    settings = _settings(state)
-    identity = _identity(state, settings)
-    with _alone(state):
-        installer = Installer(state, OsFiles(), SystemClock(settings.clock_state), settings.install, identity)
-        return installer.install_folder(folder)
-
-
 def _compose(state: Path, settings: DeviceSettings, identity: Identity) -> Agent:
-    files = OsFiles()
+    files, found = OsFiles(), runtimes.available()
     clock = SystemClock(settings.clock_state)
     spool = DiskSpool(files, state / "spool", cap_bytes=settings.telemetry.cap_bytes)
     recorder = Recorder(spool, clock, settings.telemetry)
@@ -86,7 +78,8 @@ def _compose(state: Path, settings: DeviceSettings, identity: Identity) -> Agent
         clock=clock,
         spool=spool,
         recorder=recorder,
-        installer=Installer(state, files, clock, settings.install, identity),
+        installer=Installer(state, files, clock, settings.install, identity, runtimes=found),
+        runtimes=found,
         uplink=uplink,
     )
 
