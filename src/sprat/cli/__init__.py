@@ -121,9 +121,11 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the entry point's wrapper exits with it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Accepted anywhere on the line: people add it to the end of a command that has just failed.
+    # Both are accepted anywhere on the line: people add it to the end of a command that has just failed.
     debug = "--debug" in arguments or bool(os.environ.get("SPRAT_DEBUG"))
     arguments = [argument for argument in arguments if argument != "--debug"]
+    if "--show-settings" in arguments:
+        arguments = ["--show-settings"]
     try:
         code = app(arguments, prog_name="sprat", standalone_mode=False)
     except Exception as exc:

@@ -69,12 +69,17 @@ def build(
     candidates = {target.name: search.candidates(source.recipe, target) for target in wanted}
     runners = measure.runners(settings.runtimes_dir, runner)
     folder = Path(out)
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder) as work:
-        return _build(
-            source, wanted, candidates, table=data, work=Path(work), out=folder, runners=runners, settings=settings,
-            say=say,
-        )  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder) as work:
+            return _build(
+                source, wanted, candidates, table=data, work=Path(work), out=folder, runners=runners,
+                settings=settings, say=say,
+            )  # fmt: skip
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()  # nothing half-made stays behind
 
 
 def _build(

@@ -34,7 +34,7 @@ class Ingested:
 
 def ingest(table: Table, recipe: Recipe) -> Ingested:
     """Pick, check and split; RecipeError names the column that is missing or wrong."""
-    inputs = {spec.name: _input(table, spec) for spec in recipe.inputs}
+    inputs = {spec.name: _input(table, spec, recipe) for spec in recipe.inputs}
     truth = _labels(table, recipe)
     lengths = {len(truth), *(len(array) for array in inputs.values())}
     if len(lengths) != 1:
@@ -63,9 +63,9 @@ def _used(recipe: Recipe) -> list[str]:
     return [name for spec in recipe.inputs for name in (spec.features or (spec.column,))]
 
 
-def _input(table: Table, spec: InputSpec) -> Array:
+def _input(table: Table, spec: InputSpec, recipe: Recipe) -> Array:
     """Stack the features of a tabular input as float64, or take one array column as it is."""
-    asked_by = f"inputs.{spec.name}"
+    asked_by = recipe.place(("inputs", spec.name, "features" if spec.features else "column"))
     if spec.features:
         columns = [column(table, name, asked_by=asked_by) for name in spec.features]
         for name, values in zip(spec.features, columns, strict=True):
@@ -95,7 +95,7 @@ def _require_numbers(values: Array, name: str) -> None:
 
 
 def _labels(table: Table, recipe: Recipe) -> Array:
-    values = column(table, recipe.data.label, asked_by="data.label")
+    values = column(table, recipe.data.label, asked_by=recipe.place(("data", "label")))
     if recipe.task is Task.CLASSIFICATION:
         return label_sets.encode(values, recipe.labels)
     _require_numbers(values, recipe.data.label)
