@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -73,14 +74,19 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = UPLOAD_LIMIT if scope["path"] == UPLOAD_PATH else BODY_LIMIT
-        seen = 0
+        too_long = f"body of more than {limit} bytes"
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > limit:
+            await _answer(413, "http", too_long)(scope, receive, send)
+            return
+        seen = 0  # a body may come in chunks, without a length
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise HTTPException(413, f"body of more than {limit} bytes")
+                raise HTTPException(413, too_long)
             return message
 
         await self.app(scope, counted, send)
