@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from sprat_device.contract.fields import Fields
 from sprat_device.contract.phases import Lane
 
 SCHEMA: Final = "sprat.ack/1"
+_EPOCH: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,22 @@ def parse(raw: bytes) -> Ack:
     fields = Fields(document, "ack")
     fields.schema(SCHEMA)
     return Ack(
-        epoch=fields.value("epoch", lambda value: int(str(value), 16)),
-        lane=fields.value("lane", lambda value: Lane(str(value))),
+        epoch=fields.value("epoch", _epoch),
+        lane=fields.choice("lane", Lane),
         ranges=fields.items("ranges", _range),
         new_epoch=fields.boolean("new_epoch", default=False),
     )
 
 
+def _epoch(raw: object) -> int:
+    if not isinstance(raw, str) or _EPOCH.fullmatch(raw) is None:
+        raise ContractError(f"found {str(raw)[:80]!r}, expected 16 lowercase hex digits")
+    return int(raw, 16)
+
+
 def _range(raw: object, where: str) -> tuple[int, int]:
     match raw:
-        case [int(first), int(last)] if 0 <= first <= last:
+        case [int(first), int(last)] if 0 <= first <= last < 2**64:
             return first, last
         case _:
             raise ContractError(f"{where}: expected [first, last] with 0 <= first <= last")

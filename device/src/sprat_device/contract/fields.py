@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from sprat_device.contract.errors import ContractError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 _MISSING: Final[Any] = object()
 
 
@@ -77,6 +79,13 @@ class Fields:
             raise self._wrong(key, value, "a mapping with string keys")
         return {name: parse(entry, f"{self._where}.{key}.{name}") for name, entry in value.items()}
 
+    def choice(self, key: str, kind: type[E], *, default: E = _MISSING) -> E:
+        """Return a member of a closed vocabulary."""
+        value = self._get(key, default)
+        if not isinstance(value, str) or value not in list(kind):
+            raise self._wrong(key, value, f"one of {', '.join(kind)}")
+        return kind(value)
+
     def value(self, key: str, parse: Callable[[object], T], *, default: T = _MISSING) -> T:
         """Return what `parse` makes of one value; its ContractError gains the place."""
         found = self._get(key, default)
@@ -100,22 +109,23 @@ class Fields:
 
     def _wrong(self, key: str, value: object, expected: str) -> ContractError:
         shown = re.sub(r"\s+", " ", repr(value))[:80]
-        return ContractError(f"{self._where}.{key}: found {shown}, expected {expected}")
+        place = f"{self._where}.{key}" if self._where else key
+        return ContractError(f"{place}: found {shown}, expected {expected}")
 
 
 def text(raw: object, where: str) -> str:
     """Parse one string entry of a list or mapping."""
-    return Fields({"entry": raw}, where).text("entry")
+    return Fields({where: raw}, "").text(where)
 
 
 def integer(raw: object, where: str) -> int:
     """Parse one integer entry (may be negative) of a list or mapping."""
-    return Fields({"entry": raw}, where).integer("entry", minimum=-(2**63))
+    return Fields({where: raw}, "").integer(where, minimum=-(2**63))
 
 
 def number(raw: object, where: str) -> float:
     """Parse one finite number of a list or mapping."""
-    return Fields({"entry": raw}, where).number("entry")
+    return Fields({where: raw}, "").number(where)
 
 
 def anything(raw: object, _where: str) -> object:

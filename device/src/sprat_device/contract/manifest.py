@@ -143,7 +143,7 @@ def parse(raw: bytes) -> Manifest:
     manifest = Manifest(
         model=fields.value("model", model_name),
         target=fields.value("target", model_name),
-        task=fields.value("task", lambda value: Task(str(value))),
+        task=fields.choice("task", Task),
         artifact=fields.value("artifact", _artifact),
         inputs=fields.items("inputs", _tensor),
         outputs=fields.items("outputs", _tensor),
@@ -167,7 +167,7 @@ def _artifact(raw: object) -> Artifact:
     fields = Fields(raw, "artifact")
     artifact = Artifact(
         file=fields.text("file", max_length=64),
-        format=fields.value("format", lambda value: Format(str(value))),
+        format=fields.choice("format", Format),
         sha256=fields.value("sha256", digest),
         size=fields.integer("size", minimum=1),
         scheme=fields.text("scheme", max_length=64),

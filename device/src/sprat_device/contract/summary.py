@@ -70,7 +70,7 @@ def _classes(raw: Mapping[str, int]) -> dict[int, int]:
 
 
 def _count(raw: object, where: str) -> int:
-    return Fields({"count": raw}, where).integer("count")
+    return Fields({where: raw}, "").integer(where)
 
 
 def _counts(raw: object, where: str) -> tuple[int, ...]:

@@ -211,9 +211,14 @@ def parse_reported(raw: bytes) -> Reported:
 def _telemetry(raw: object) -> TelemetrySettings:
     fields = Fields(raw, "telemetry")
     return TelemetrySettings(
-        detail=fields.value("detail", lambda value: None if value is None else Detail(str(value)), default=None),
-        daily_bytes=fields.value("daily_bytes", lambda value: None if value is None else int(str(value)), default=None),
+        # null leaves the device's own setting
+        detail=fields.choice("detail", Detail) if _given(raw, "detail") else None,
+        daily_bytes=fields.integer("daily_bytes") if _given(raw, "daily_bytes") else None,
     )
+
+
+def _given(raw: object, key: str) -> bool:
+    return isinstance(raw, Mapping) and raw.get(key) is not None
 
 
 def _installed(raw: object) -> Installed | None:
@@ -226,7 +231,7 @@ def _installed(raw: object) -> Installed | None:
 def _install_report(raw: object) -> InstallReport:
     fields = Fields(raw, "install")
     return InstallReport(
-        phase=fields.value("phase", lambda value: InstallPhase(str(value))),
+        phase=fields.choice("phase", InstallPhase),
         release_seq=fields.integer("release_seq", default=0),
         bundle=fields.text("bundle", default="", max_length=64),
         rollout=fields.text("rollout", default="", max_length=64),
