@@ -62,6 +62,9 @@ def main() -> None:
     _invalid("ragged-columns", frame.seal(HEADER, _columns(ragged)))
     _invalid("column-missing", frame.seal(HEADER, _columns({k: v for k, v in ragged.items() if k != "label"})))
     _invalid("column-size", frame.seal(HEADER, _columns({**ragged, "label": ["<i2", [3], bytes(5)]})))
+    whole = {**ragged, "label": ["<i2", [3], bytes(6)]}
+    _invalid("label-float", frame.seal(HEADER, _columns({**whole, "label": ["<f2", [3], bytes(6)]})))
+    _invalid("label-below", frame.seal(HEADER, _columns({**whole, "label": ["<i2", [3], b"\xfe\xff" * 3]})))
     _invalid("column-dtype", frame.seal(HEADER, _columns({**ragged, "label": ["|O8", [3], bytes(24)]})))
 
 

@@ -27,6 +27,7 @@ MAX_PLAIN_BODY: Final = 4 * 1024 * 1024
 """No body unpacks to more than this, whatever it claims."""
 
 _DTYPES: Final = frozenset({"<f2", "<f4", "<i2", "<i4", "<u4", "<i8"})
+_WHOLE: Final = ("index", "mono_us", "label", "latency_us")
 _LEVEL: Final = 3
 
 
@@ -129,13 +130,21 @@ def decode(body: bytes, *, count: int) -> PredictionColumns | tuple[Row, ...]:
 
 def _predictions(fields: Fields, columns: dict[str, npt.NDArray[Any]]) -> PredictionColumns:
     origin = Origin(fields.value("model", model_name), fields.integer("release_seq"), fields.value("bundle", digest))
-    missing = {"index", "mono_us", "label", "latency_us", "outputs"} - columns.keys()
+    missing = {*_WHOLE, "outputs"} - columns.keys()
     if missing:
         raise ContractError(f"frame body: column {min(missing)!r} is missing")
     outputs = columns["outputs"]
     lengths = {len(column) for column in columns.values()}
     if outputs.ndim != 2 or len(lengths) != 1 or any(columns[name].ndim != 1 for name in columns if name != "outputs"):
         raise ContractError("frame body: columns differ in length or rank")
+    if (
+        outputs.dtype.kind != "f"
+        or any(columns[name].dtype.kind == "f" for name in _WHOLE)
+        or columns["label"].min() < NO_LABEL
+    ):
+        raise ContractError(
+            f"frame body: expected float outputs, whole numbers elsewhere and labels from {NO_LABEL} up"
+        )
     return PredictionColumns(
         origin=origin,
         index=np.cumsum(columns["index"], dtype=np.int64),
