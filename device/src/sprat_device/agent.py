@@ -247,7 +247,7 @@ class Agent:
 
     def _describe(self) -> twin.Reported:
         streams = {stream.wanted.model: stream for stream in self._streams}
-        models = {}
+        models: dict[str, twin.ModelReport] = {}
         for model, (active, spare, install) in self._installer.reports().items():
             stream = streams.get(model)
             loop = stream.loop if stream else None

@@ -49,7 +49,7 @@ class LabHub:
         login = run.sprat("hub", "init", str(folder))
         run.echo(f"sprat hub run …/{folder.name}")
         ports = ["--console-port", str(console_port), "--device-port", "0", "--mqtt-port", "0"]
-        command = [sys.executable, "-m", "sprat", "hub", "run", str(folder), *ports]
+        command = [sys.executable, "-m", "sprat.cli", "hub", "run", str(folder), *ports]
         log = folder.parent / "hub.log"
         process = run.start(command, log, env=run.host_env())
 

@@ -30,7 +30,7 @@ class Shell:
     def sprat(self, *arguments: str, timeout_s: float = 600) -> dict[str, Any]:
         """Run `sprat ARGUMENTS --json` and return its document."""
         self.echo("sprat " + " ".join(shown(arguments)))
-        return self._json([sys.executable, "-m", "sprat", *arguments, "--json"], timeout_s, self.host_env())
+        return self._json([sys.executable, "-m", "sprat.cli", *arguments, "--json"], timeout_s, self.host_env())
 
     def device(self, python: Path, *arguments: str, timeout_s: float = 120) -> dict[str, Any]:
         """Run `sprat-device ARGUMENTS --json` with the Python of a device's environment and return its document."""

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import urllib3
@@ -70,20 +70,19 @@ class FolderOrigin:
         return offset, self._read(self._folder / "targets" / stored_as, offset)
 
     def _read(self, path: Path, offset: int) -> Iterator[bytes]:
-        try:
-            file = path.open("rb")
-        except FileNotFoundError as exc:
-            raise FileMissing(f"{path} is missing; copy the repository whole") from exc
-        except OSError as exc:
-            raise TryLater(f"{path}: {exc.strerror}") from exc
-        return _chunks_of(file, offset)
+        if not path.is_file():
+            raise FileMissing(f"{path} is missing; copy the repository whole")
+        return _chunks_of(path, offset)
 
 
-def _chunks_of(file: BinaryIO, offset: int) -> Iterator[bytes]:
-    with file:
-        file.seek(offset)
-        while chunk := file.read(CHUNK):
-            yield chunk
+def _chunks_of(path: Path, offset: int) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            while chunk := file.read(CHUNK):
+                yield chunk
+    except OSError as exc:
+        raise TryLater(f"{path}: {exc.strerror}; is the stick still there?") from exc
 
 
 class HubOrigin:
@@ -102,7 +101,7 @@ class HubOrigin:
         path = TARGETS_PATH + quote(stored_as)
         response = self._get(path, {"Range": f"bytes={offset}-"} if offset else {})
         if response.status == 416:  # longer than what the hub has: the part is not of this file
-            response.release_conn()
+            response.close()
             response = self._get(path, {})
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
         return (offset if resumed else 0), self._chunks(response)
@@ -116,7 +115,8 @@ class HubOrigin:
             )  # fmt: skip
         if response.status in (200, 206, 416):
             return response
-        response.release_conn()
+        # Not given back to the pool: its unread body would be taken for the beginning of the next answer.
+        response.close()
         if response.status in (403, 404):
             raise FileMissing(f"{url}: the hub answers {response.status}", response.status)
         raise TryLater(f"{url}: the hub answers {response.status}")
