@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -179,7 +180,8 @@ class _Fetcher(FetcherInterface):
         if name == f"{Timestamp.type}.json":
             self.before_timestamp()
         try:
-            return paced(self._origin.metadata(name), self._clock, _PACE)
+            chunks = paced(self._origin.metadata(name), self._clock, _PACE)
+            return chain((next(chunks, b""),), chunks)  # a clear no must come before the first chunk
         except FileMissing as exc:
             raise DownloadHTTPError(str(exc), exc.status) from exc
 
