@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import random
 from pathlib import Path
 
 from sprat_device.board.files import Files, OsFiles
 from sprat_device.contract.frame import open_frame
 from sprat_device.contract.phases import ClockState, Lane
 from sprat_device.contract.records import Row, encode_rows
-from sprat_device.telemetry.lane_log import Draft
+from sprat_device.telemetry.draft import Draft
 from sprat_device.telemetry.spool import DiskSpool
-
-FRAME_BYTES = 260
-"""About what a draft of this module takes."""
 
 
 def draft(lane: Lane = Lane.PREDICTIONS, *, count: int = 1, size: int = 40) -> Draft:
     """Make a draft whose body holds `count` rows."""
-    body = encode_rows([Row("test", 1, 1, {"fill": bytes(range(size))})] * count)
+    body = encode_rows([Row("test", 1, 1, {"fill": random.Random(size).randbytes(size)})] * count)  # noqa: S311 - filler
     return Draft(lane, count, body, bytes(16), 1, 2, 3, 4, ClockState.SYNCHRONISED)
 
 

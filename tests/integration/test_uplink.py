@@ -216,6 +216,7 @@ def test_a_killed_broker_loses_and_doubles_nothing(broker: Mosquitto, hub: Hub, 
 
 def test_a_hub_that_never_acks_gets_one_window_and_nothing_is_lost(hub: Hub, device: Device) -> None:
     hub.answers = False
+    wait_for(lambda: device.uplink.connected, "connected")  # then all of it is live and may fill the window
     device.predict(300)
     wait_for(lambda: len(hub.arrivals) >= SETTINGS.window_frames, "a full window")
     hub.client.publish("sprat/v1/d1/down/nothing", b"", qos=1).wait_for_publish(10)

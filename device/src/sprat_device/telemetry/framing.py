@@ -8,7 +8,7 @@ from typing import Final
 from sprat_device.contract.frame import MAX_BODY, MAX_RECORDS
 from sprat_device.contract.phases import ClockState, Lane
 from sprat_device.contract.records import Origin, Prediction, Row, encode_predictions, encode_rows
-from sprat_device.telemetry.lane_log import Draft
+from sprat_device.telemetry.draft import Draft
 
 _PLAIN_LIMIT: Final = MAX_BODY - 4096
 """Counted before compression, which may only make a frame smaller than it had to be; the rest is for names."""

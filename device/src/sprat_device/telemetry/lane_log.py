@@ -10,17 +10,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sprat_device.board.files import Appender, Files
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.frame import FrameHeader, Ledger, open_frame, seal
-from sprat_device.contract.phases import ClockState, Lane
+from sprat_device.contract.phases import Lane
 from sprat_device.contract.twin import LaneReport
 from sprat_device.telemetry import checkpoint
 from sprat_device.telemetry.checkpoint import Checkpoint
+from sprat_device.telemetry.draft import Draft, Gap
 from sprat_device.telemetry.recovery import Recovered, recover
 from sprat_device.telemetry.segment import Segment, name
 
@@ -28,32 +28,6 @@ _STATE: Final = "state"
 _STATE_BYTES: Final = 1024
 """Room that is counted for a lane's checkpoint and its successor while both exist."""
 _log: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A frame before it has a place in a log."""
-
-    lane: Lane
-    count: int
-    body: bytes
-    boot_id: bytes
-    mono_first_us: int
-    mono_last_us: int
-    wall_first_us: int
-    wall_last_us: int
-    clock: ClockState
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Frames that were evicted before the hub had them."""
-
-    lane: Lane
-    epoch: int
-    first_seq: int
-    last_seq: int
-    records: int
 
 
 class LaneLog:
@@ -274,12 +248,11 @@ class LaneLog:
 
     def _read(self, segment: Segment, seq: int) -> bytes | None:
         begin, end = segment.place(seq)
-        with self._files.open_read(segment.path) as file:
-            file.seek(begin)
-            raw = file.read(end - begin)
         try:
-            return open_frame(raw).raw
-        except ContractError as exc:
+            with self._files.open_read(segment.path) as file:
+                file.seek(begin)
+                return open_frame(file.read(end - begin)).raw
+        except (ContractError, OSError) as exc:
             _log.warning("spool: frame %s/%d is damaged (%s), skipped", self.lane, seq, exc)
             self._damaged += segment.settle(seq, seq)
             return None

@@ -54,6 +54,11 @@ class Recorder:
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether its thread runs; a defect that ended it is in the log, and the agent should restart."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start writing."""
         self._thread.start()

@@ -22,7 +22,8 @@ from sprat_device.contract.errors import ContractError, MachineLacks
 from sprat_device.contract.fields import Fields
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.twin import LaneReport
-from sprat_device.telemetry.lane_log import Draft, Gap, LaneLog
+from sprat_device.telemetry.draft import Draft, Gap
+from sprat_device.telemetry.lane_log import LaneLog
 from sprat_device.telemetry.retention import SegmentFacts, to_evict
 
 SCHEMA: Final = "sprat.spool/1"
@@ -162,7 +163,7 @@ class DiskSpool:
     def close(self) -> None:
         """Write the checkpoints and let go of the files."""
         with self._lock:
-            for log in self._lanes.values():
+            for log in self._all():
                 log.close()
 
     def _all(self) -> Iterator[LaneLog]:

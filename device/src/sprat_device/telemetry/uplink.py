@@ -102,6 +102,11 @@ class Uplink:
         """Tell whether the broker has taken us."""
         return self._link is _Link.UP
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether its thread runs; a defect that ended it is in the log, and the agent should restart."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start moving."""
         self._thread.start()

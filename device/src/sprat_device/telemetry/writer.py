@@ -15,8 +15,8 @@ from sprat_device.board.clock import Clock
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Row
+from sprat_device.telemetry.draft import Gap
 from sprat_device.telemetry.framing import Handed, OpenFrame
-from sprat_device.telemetry.lane_log import Gap
 from sprat_device.telemetry.spool import Spool, SpoolFull
 
 _ROW_BYTES: Final = 256

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.clock import ManualClock
+from tests.faults.disk import FullDisk
+from tests.spools import open_spool, waiting
+
+from sprat_device.board.settings import TelemetrySettings
+from sprat_device.contract import twin
+from sprat_device.contract.frame import MAX_BODY, open_frame
+from sprat_device.contract.ids import Digest, ModelName
+from sprat_device.contract.phases import ClockState, Lane
+from sprat_device.contract.records import Origin, Prediction, PredictionColumns, Row, decode
+from sprat_device.contract.twin import Detail
+from sprat_device.telemetry.detail import DailyBudget
+from sprat_device.telemetry.recorder import Recorder
+from sprat_device.telemetry.spool import DiskSpool
+
+ORIGIN = Origin(ModelName("digits"), 1, Digest("ab" * 32))
+OTHER = Origin(ModelName("digits"), 2, Digest("cd" * 32))
+
+
+def _prediction(index: int, *, width: int = 2, top: float = 0.9) -> Prediction:
+    return Prediction(index, 1000 + index, 2000 + index, 0, np.full(width, top, np.float32), 5)
+
+
+def _recorder(
+    spool: DiskSpool, clock: ManualClock | None = None, *, queue_records: int = 8192, **settings: object
+) -> Recorder:
+    return Recorder(spool, clock or ManualClock(), TelemetrySettings(**settings), queue_records=queue_records)  # type: ignore[arg-type]
+
+
+def _rows(spool: DiskSpool, lane: Lane = Lane.EVENTS) -> list[Row]:
+    rows: list[Row] = []
+    for key, raw in waiting(spool).items():
+        if key[1] is lane:
+            frame = open_frame(raw)
+            body = decode(frame.body, count=frame.header.count)
+            assert isinstance(body, tuple)
+            rows += body
+    return rows
+
+
+def _predictions(spool: DiskSpool) -> list[PredictionColumns]:
+    frames = [open_frame(raw) for key, raw in waiting(spool).items() if key[1] is Lane.PREDICTIONS]
+    bodies = [decode(frame.body, count=frame.header.count) for frame in frames]
+    assert all(isinstance(body, PredictionColumns) for body in bodies)
+    return [body for body in bodies if isinstance(body, PredictionColumns)]
+
+
+def _balanced(recorder: Recorder) -> None:
+    for report in recorder.ledger().values():
+        assert report.balanced(), report
+
+
+def test_a_frame_closes_at_500_records_with_its_bundle_and_after_the_interval(tmp_path: Path) -> None:
+    spool, clock = open_spool(tmp_path), ManualClock()
+    recorder = _recorder(spool, clock, frame_interval_s=5.0)
+    for index in range(501):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+    recorder.prediction(OTHER, _prediction(501), scores=True)
+    recorder.write()
+    assert [len(body.index) for body in _predictions(spool)] == [500, 1]
+    assert recorder.ledger()["predictions"].open == 1
+    _balanced(recorder)
+    clock.advance(4.9)
+    recorder.write()
+    assert len(_predictions(spool)) == 2
+    clock.advance(0.2)
+    recorder.write()
+    bodies = _predictions(spool)
+    assert [body.origin for body in bodies] == [ORIGIN, ORIGIN, OTHER]
+    assert np.concatenate([body.index for body in bodies]).tolist() == list(range(502))
+    _balanced(recorder)
+
+
+def test_wide_outputs_close_frames_before_their_limit(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool)
+    noise = np.random.default_rng(1).random((100, 2000), np.float32)
+    for index in range(100):
+        recorder.prediction(ORIGIN, Prediction(index, index, 0, 0, noise[index], 1), scores=False)
+    recorder.write(everything=True)
+    frames = [open_frame(raw) for raw in waiting(spool).values()]
+    assert sum(frame.header.count for frame in frames) == 100
+    assert all(frame.header.body_size <= MAX_BODY for frame in frames)
+
+
+def test_frames_tell_time_boot_and_clock_state(tmp_path: Path) -> None:
+    spool, clock = open_spool(tmp_path), ManualClock(state=ClockState.UNSYNCHRONISED, boot=9)
+    recorder = _recorder(spool, clock)
+    for index in (3, 4):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+    recorder.write(everything=True)
+    (raw,) = waiting(spool).values()
+    header = open_frame(raw).header
+    assert header.boot_id == clock.boot_id
+    assert header.clock is ClockState.UNSYNCHRONISED
+    assert (header.mono_first_us, header.mono_last_us, header.wall_first_us, header.wall_last_us) == (
+        1003,
+        1004,
+        2003,
+        2004,
+    )
+    assert header.ledger.produced == 2
+
+
+def test_a_full_hand_over_counts_what_it_drops_and_says_so(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool, queue_records=10)
+    for index in range(25):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+    _balanced(recorder)
+    recorder.write(everything=True)
+    report = recorder.ledger()["predictions"]
+    assert (report.produced, report.spooled, report.evicted) == (25, 10, 15)
+    _balanced(recorder)
+    (gap,) = _rows(spool)
+    assert gap.code == "gap"
+    assert gap.detail == {"lane": "predictions", "records": 15, "reason": "queue"}
+
+
+def test_what_the_cap_evicts_is_told_as_a_gap(tmp_path: Path) -> None:
+    spool, clock = open_spool(tmp_path, cap_bytes=10_000), ManualClock()
+    recorder = _recorder(spool, clock)
+    for index in range(40):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+        recorder.write(everything=True)
+    recorder.write(everything=True)
+    gaps = [row.detail for row in _rows(spool) if row.code == "gap"]
+    report = recorder.ledger()["predictions"]
+    assert sum(int(str(gap["records"])) for gap in gaps) == report.evicted > 0
+    assert gaps[0]["first_seq"] == 0
+    _balanced(recorder)
+
+
+def test_a_full_disk_costs_records_and_never_the_balance(tmp_path: Path) -> None:
+    disk = FullDisk(room=1_000_000)
+    spool = open_spool(tmp_path, disk)
+    recorder = _recorder(spool)
+    recorder.event("boot", {})
+    recorder.write(everything=True)
+    disk.room = 0
+    recorder.prediction(ORIGIN, _prediction(0), scores=True)
+    recorder.write(everything=True)
+    _balanced(recorder)
+    disk.room = 1_000_000
+    recorder.write(everything=True)
+    assert _rows(spool)[-1].detail == {"lane": "predictions", "records": 1, "reason": "disk"}
+    assert recorder.ledger()["predictions"].evicted == 1
+    _balanced(recorder)
+
+
+def test_a_record_that_fits_no_frame_is_given_up(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool)
+    noise = np.random.default_rng(1).random(40_000, np.float32)
+    recorder.prediction(ORIGIN, Prediction(0, 0, 0, 0, noise, 1), scores=False)
+    recorder.write(everything=True)
+    recorder.write(everything=True)
+    assert _rows(spool)[0].detail["reason"] == "too-big"
+    _balanced(recorder)
+
+
+def test_a_detail_that_cannot_be_written_is_the_callers_error(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        _recorder(open_spool(tmp_path)).event("odd", {"value": object()})
+
+
+def test_detail_chooses_predictions_and_never_events(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool, sample_every=10)
+    for detail in (Detail.SAMPLED, Detail.SUMMARY):
+        recorder.apply(twin.TelemetrySettings(detail=detail))
+        for index in range(20):
+            recorder.prediction(ORIGIN, _prediction(index, top=0.5 if index == 7 else 0.9), scores=True)
+        recorder.event("said", {})
+        recorder.summary("health", {"cpu": 0.5}, model="digits")
+    recorder.write(everything=True)
+    assert [body.index.tolist() for body in _predictions(spool)] == [[0, 7, 10]]
+    assert [row.code for row in _rows(spool)] == ["said", "said"]
+    assert [row.model for row in _rows(spool, Lane.SUMMARIES)] == ["digits", "digits"]
+
+
+def test_the_daily_budget_steps_down_says_so_and_recovers_the_next_day(tmp_path: Path) -> None:
+    spool, clock = open_spool(tmp_path), ManualClock()
+    recorder = _recorder(spool, clock, daily_bytes=5000)
+    for index in range(1, 100):  # none of them is a sample
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+        recorder.write(everything=True)
+    clock.advance(86_400)
+    recorder.write(everything=True)
+    recorder.prediction(ORIGIN, _prediction(1001), scores=True)
+    recorder.write(everything=True)
+    said = [(row.detail["from"], row.detail["to"]) for row in _rows(spool) if row.code == "detail"]
+    assert said == [("full", "sampled"), ("sampled", "full")]
+    kept = np.concatenate([body.index for body in _predictions(spool)]).tolist()
+    assert 10 < len(kept) < 90
+    assert kept[-1] == 1001
+
+
+def test_a_budget_allows_samples_before_summaries() -> None:
+    budget = DailyBudget(100)
+    budget.spend(79, wall_us=0)
+    assert budget.detail(Detail.FULL, wall_us=0) is Detail.FULL
+    budget.spend(1, wall_us=0)
+    assert budget.detail(Detail.FULL, wall_us=0) is Detail.SAMPLED
+    assert budget.detail(Detail.SUMMARY, wall_us=0) is Detail.SUMMARY
+    budget.spend(20, wall_us=0)
+    assert budget.detail(Detail.FULL, wall_us=0) is Detail.SUMMARY
+
+
+def test_the_thread_flushes_and_closes(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool, frame_interval_s=3600.0)
+    recorder.start()
+    recorder.prediction(ORIGIN, _prediction(0), scores=True)
+    assert recorder.flush()
+    assert len(_predictions(spool)) == 1
+    recorder.event("last", {})
+    recorder.close()
+    assert [row.code for row in _rows(spool)] == ["last"]
+    _balanced(recorder)

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.faults.disk import CuttingFiles, FullDisk
+from tests.spools import disk_bytes, draft, open_spool, waiting
+
+from sprat_device.contract.acks import Ack
+from sprat_device.contract.frame import open_frame
+from sprat_device.contract.phases import Lane
+from sprat_device.telemetry.spool import DiskSpool, SpoolFull
+
+Key = tuple[int, Lane, int]
+
+
+def test_a_spool_goes_on_where_it_was_closed(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    for _ in range(10):
+        spool.append(draft())
+    spool.ack(Ack(1, Lane.PREDICTIONS, ((2, 3), (9, 9))))
+    spool.close()
+    again = open_spool(tmp_path, first_epoch=7)
+    assert [seq for _, _, seq in waiting(again)] == [0, 1, 4, 5, 6, 7, 8]
+    assert again.ledger() == spool.ledger()
+    assert again.ledger()[Lane.PREDICTIONS].acked == 3
+
+
+def test_seq_goes_on_when_a_lane_is_empty(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, segment_bytes=300)
+    for _ in range(4):
+        spool.append(draft())
+    spool.ack(Ack(1, Lane.PREDICTIONS, ((0, 3),)))
+    spool.close()
+    again = open_spool(tmp_path, first_epoch=7)
+    again.append(draft())
+    assert list(waiting(again)) == [(1, Lane.PREDICTIONS, 4)]
+
+
+def test_acks_of_frames_that_do_not_exist_change_nothing(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    spool.append(draft())
+    for ack in (
+        Ack(1, Lane.PREDICTIONS, ((1, 2**62),)),
+        Ack(2, Lane.PREDICTIONS, ((0, 0),)),
+        Ack(1, Lane.EVENTS, ((0, 9),)),
+    ):
+        assert spool.ack(ack) == 0
+    spool.append(draft())
+    assert len(waiting(spool)) == 2
+    assert spool.ack(Ack(1, Lane.PREDICTIONS, ((0, 2**62),))) == 2
+
+
+def test_a_damaged_frame_is_skipped_and_counted(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, segment_bytes=100_000)
+    for _ in range(5):
+        spool.append(draft(count=2))
+    spool.close()
+    (path,) = tmp_path.rglob("*predictions/*.seg")
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    assert [seq for _, _, seq in waiting(spool)] == [0, 1, 3, 4]  # found while running
+    assert spool.ledger()[Lane.PREDICTIONS].damaged == 2
+    again = open_spool(tmp_path, first_epoch=7)
+    assert [seq for _, _, seq in waiting(again)] == [0, 1, 3, 4]  # and at the next start
+    report = again.ledger()[Lane.PREDICTIONS]
+    assert (report.damaged, report.produced) == (2, 10)
+    assert report.balanced()
+
+
+def test_junk_at_the_end_is_cut(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    spool.append(draft())
+    spool.close()
+    (path,) = tmp_path.rglob("*predictions/*.seg")
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"SPRF" + bytes(500))
+    again = open_spool(tmp_path, first_epoch=7)
+    assert path.stat().st_size == size
+    again.append(draft())
+    assert [seq for _, _, seq in waiting(again)] == [0, 1]
+
+
+@pytest.mark.parametrize("harm", ["remove", "damage"])
+def test_a_lost_checkpoint_begins_a_new_epoch_and_old_frames_are_still_sent(tmp_path: Path, harm: str) -> None:
+    spool = open_spool(tmp_path)
+    for _ in range(3):
+        spool.append(draft())
+    spool.close()
+    path = tmp_path / f"{1:016x}" / "predictions" / "state"
+    path.unlink() if harm == "remove" else path.write_bytes(b"00000000 {}")
+    again = open_spool(tmp_path, first_epoch=7)
+    again.append(draft())
+    assert list(waiting(again)) == [(1, Lane.PREDICTIONS, seq) for seq in range(3)] + [(7, Lane.PREDICTIONS, 0)]
+    again.ack(Ack(1, Lane.PREDICTIONS, ((0, 2),)))
+    assert not (tmp_path / f"{1:016x}").exists()
+
+
+def test_a_copied_card_can_begin_a_new_epoch(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    spool.append(draft())
+    spool.new_epoch()
+    spool.append(draft())
+    assert [key[0] for key in waiting(spool)] == [1, 2]
+    assert spool.ledger()[Lane.PREDICTIONS].produced == 1
+    spool.close()
+    assert [key[0] for key in waiting(open_spool(tmp_path, first_epoch=7))] == [1, 2]
+
+
+def test_events_push_out_predictions_and_never_the_reverse(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, cap_bytes=10_000)
+    gaps = [gap for _ in range(60) for gap in spool.append(draft())]
+    assert {gap.lane for gap in gaps} == {Lane.PREDICTIONS}
+    gaps = [gap for _ in range(14) for gap in spool.append(draft(Lane.EVENTS))]
+    assert {gap.lane for gap in gaps} == {Lane.PREDICTIONS}
+    with pytest.raises(SpoolFull):
+        spool.append(draft(Lane.CAPTURES, size=9000))
+    assert sum(key[1] is Lane.EVENTS for key in waiting(spool)) == 14
+    assert disk_bytes(tmp_path) <= 10_000
+
+
+def test_a_full_disk_stores_nothing_by_halves(tmp_path: Path) -> None:
+    disk = FullDisk(room=100_000)
+    spool = open_spool(tmp_path, disk)
+    spool.append(draft())
+    disk.room = 30
+    with pytest.raises(OSError, match="No space"):
+        spool.append(draft())
+    assert list(waiting(spool)) == [(1, Lane.PREDICTIONS, 0)]
+    disk.room = 100_000
+    spool.append(draft())
+    assert list(waiting(open_spool(tmp_path, first_epoch=7))) == [(1, Lane.PREDICTIONS, seq) for seq in range(2)]
+
+
+def test_an_ack_makes_room_on_a_full_disk(tmp_path: Path) -> None:
+    disk = FullDisk(room=100_000)
+    spool = open_spool(tmp_path, disk)
+    for _ in range(20):
+        spool.append(draft())
+    disk.room = 0
+    spool.ack(Ack(1, Lane.PREDICTIONS, ((0, 15),)))
+    assert disk.room > 1000
+    assert len(waiting(open_spool(tmp_path, first_epoch=7))) == 4
+
+
+class SpoolLife(RuleBasedStateMachine):
+    """Any order of appends, acks, drops, restarts, kills and new epochs, against a model of a few lines."""
+
+    CAP = 12_000
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.epochs = 1
+        self.safe: dict[Key, int] = {}
+        self.open()
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def open(self) -> None:
+        self.spool: DiskSpool = open_spool(
+            self.folder, CuttingFiles(), cap_bytes=self.CAP, first_epoch=1000 * self.epochs
+        )
+        self.epochs += 1
+
+    @rule(lane=st.sampled_from(list(Lane)), count=st.integers(1, 4), size=st.sampled_from([1, 40, 200]))
+    def append(self, lane: Lane, count: int, size: int) -> None:
+        log = next(log for log in reversed(self.spool.logs()) if log.lane is lane)
+        try:
+            gaps = self.spool.append(draft(lane, count=count, size=size))
+        except SpoolFull:
+            return
+        for gap in gaps:
+            gone = [
+                key for key in self.safe if key[:2] == (gap.epoch, gap.lane) and gap.first_seq <= key[2] <= gap.last_seq
+            ]
+            assert sum(self.safe.pop(key) for key in gone) == gap.records
+        self.safe[log.epoch, lane, log.next_seq] = count
+
+    @precondition(lambda self: self.safe)
+    @rule(data=st.data())
+    def ack(self, data: st.DataObject) -> None:
+        epoch, lane, seq = data.draw(st.sampled_from(sorted(self.safe)))
+        last = seq + data.draw(st.integers(0, 6))
+        gone = [key for key in self.safe if key[:2] == (epoch, lane) and seq <= key[2] <= last]
+        assert self.spool.ack(Ack(epoch, lane, ((seq, last),))) == sum(self.safe.pop(key) for key in gone)
+
+    @rule(lane=st.sampled_from(list(Lane)), records=st.integers(1, 9))
+    def drop(self, lane: Lane, records: int) -> None:
+        self.spool.drop(lane, records)
+
+    @rule()
+    def restart(self) -> None:
+        self.spool.close()
+        self.open()
+
+    @rule()
+    def kill(self) -> None:
+        self.open()
+        for key in waiting(self.spool):  # an ack may be forgotten, then the frame is sent again
+            self.safe.setdefault(key, 0)
+        self.safe = {key: _records(self.spool, key) for key in self.safe}
+
+    @rule()
+    def new_epoch(self) -> None:
+        self.spool.new_epoch()
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        assert waiting(self.spool).keys() == self.safe.keys()
+
+    @invariant()
+    def the_cap_is_held(self) -> None:
+        assert disk_bytes(self.folder) <= self.CAP
+
+    @invariant()
+    def the_ledger_balances(self) -> None:
+        for lane, report in self.spool.ledger().items():
+            assert report.balanced()
+            assert report.damaged == 0
+            current = int(report.epoch, 16)
+            assert report.spooled == sum(n for key, n in self.safe.items() if key[:2] == (current, lane))
+
+
+def _records(spool: DiskSpool, key: Key) -> int:
+    entry = spool.peek(key[0], key[1], start=key[2], stop=key[2] + 1)
+    assert entry is not None, f"lost: {key}"
+    return open_frame(entry[1]).header.count
+
+
+TestSpoolLife = SpoolLife.TestCase
+TestSpoolLife.settings = settings(
+    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

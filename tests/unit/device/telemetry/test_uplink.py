@@ -1,0 +1,248 @@
+"""The uplink over a transport of lists: order, windows, reconnects, and what strangers say."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.clock import ManualClock
+from tests.spools import draft, open_spool
+
+from sprat_device.board.settings import TelemetrySettings
+from sprat_device.contract import topics, twin
+from sprat_device.contract.acks import Ack
+from sprat_device.contract.errors import HubUnreachable
+from sprat_device.contract.frame import open_frame
+from sprat_device.contract.ids import DeviceId
+from sprat_device.contract.phases import Lane
+from sprat_device.contract.topics import Kind
+from sprat_device.contract.twin import Desired
+from sprat_device.telemetry.pacing import RESEND_S
+from sprat_device.telemetry.spool import DiskSpool
+from sprat_device.telemetry.transport import NO_SUBSCRIBERS, Connected, Lost, Message, Published, Signal, Will
+from sprat_device.telemetry.uplink import Command, Uplink
+
+DEVICE = DeviceId("d1")
+
+
+@dataclass
+class ListTransport:
+    """Keeps what was published, gives what a test queued."""
+
+    reachable: bool = True
+    session_present: bool = False
+    published: list[tuple[str, bytes]] = field(default_factory=list)
+    signals: deque[Signal] = field(default_factory=deque)
+    subscribed: tuple[str, ...] = ()
+    connects: int = 0
+
+    def connect(self, will: Will) -> None:
+        self.connects += 1
+        if not self.reachable:
+            raise HubUnreachable("nobody there")
+        self.signals.append(Connected(self.session_present))
+
+    def subscribe(self, wanted: tuple[str, ...]) -> None:
+        self.subscribed = wanted
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes = b"") -> int:
+        if not self.reachable:
+            raise HubUnreachable("gone")
+        self.published.append((topic, payload))
+        return len(self.published)
+
+    def receive(self, timeout_s: float) -> Signal | None:
+        return self.signals.popleft() if self.signals else None
+
+    def wake(self) -> None:
+        pass
+
+    def disconnect(self) -> None:
+        pass
+
+    def drop(self) -> None:
+        self.signals.clear()
+
+    def frames(self) -> list[tuple[Lane, int]]:
+        """Return lane and seq of the published frames, and forget them."""
+        wanted = topics.frames(DEVICE)
+        headers = [open_frame(payload).header for topic, payload in self.published if topic == wanted]
+        self.published = [entry for entry in self.published if entry[0] != wanted]
+        return [(header.lane, header.seq) for header in headers]
+
+
+@dataclass
+class Bench:
+    """An uplink and all around it."""
+
+    spool: DiskSpool
+    transport: ListTransport = field(default_factory=ListTransport)
+    clock: ManualClock = field(default_factory=ManualClock)
+    desired: list[Desired] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        settings = TelemetrySettings(window_frames=4, backlog_bytes_per_s=0)
+        self.uplink = Uplink(
+            DEVICE, self.spool, self.transport, self.clock, settings,
+            on_desired=self.desired.append, on_command=self.commands.append, dice=lambda: 1.0,
+        )  # fmt: skip
+
+    def say(self, kind: Kind, payload: bytes, name: str = "", reply_to: str = "") -> None:
+        self.transport.signals.append(Message(topics.topic(DEVICE, kind, name), payload, reply_to, b"c"))
+        self.uplink.poll()
+
+    def ack(
+        self, *runs: tuple[int, int], lane: Lane = Lane.PREDICTIONS, epoch: int = 1, new_epoch: bool = False
+    ) -> None:
+        self.say(Kind.ACK, Ack(epoch, lane, runs, new_epoch).dump())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(open_spool(tmp_path))
+
+
+def _fill(bench: Bench, times: int, lane: Lane = Lane.PREDICTIONS) -> None:
+    for _ in range(times):
+        bench.spool.append(draft(lane))
+
+
+def test_events_and_live_frames_go_before_the_backlog(bench: Bench) -> None:
+    _fill(bench, 5)
+    bench.uplink.poll()
+    assert bench.transport.frames() == [(Lane.PREDICTIONS, seq) for seq in (0, 1, 2)]
+    _fill(bench, 1)
+    _fill(bench, 1, Lane.EVENTS)
+    bench.ack((0, 0))
+    assert bench.transport.frames() == [(Lane.EVENTS, 0), (Lane.PREDICTIONS, 5)]
+    bench.ack((1, 2))
+    assert bench.transport.frames() == [(Lane.PREDICTIONS, 3)]
+    bench.ack((0, 0), lane=Lane.EVENTS)
+    assert bench.transport.frames() == [(Lane.PREDICTIONS, 4)]
+
+
+def test_an_acked_frame_is_never_sent_again_and_an_unacked_one_is(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 2)
+    bench.uplink.poll()
+    assert len(bench.transport.frames()) == 2
+    bench.ack((0, 0))
+    bench.clock.advance(RESEND_S - 1)
+    bench.uplink.poll()
+    assert bench.transport.frames() == []
+    bench.clock.advance(1.1)
+    bench.uplink.poll()
+    assert bench.transport.frames() == [(Lane.PREDICTIONS, 1)]
+
+
+def test_a_puback_frees_nothing(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 1)
+    bench.uplink.poll()
+    bench.transport.signals.append(Published(len(bench.transport.published), 0, "Success"))
+    bench.uplink.poll()
+    assert bench.spool.ledger()[Lane.PREDICTIONS].spooled == 1
+
+
+def test_a_reconnect_sends_what_waits_again(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 2)
+    bench.uplink.poll()
+    assert len(bench.transport.frames()) == 2
+    bench.transport.signals.append(Lost("broken pipe"))
+    bench.uplink.poll()
+    assert not bench.uplink.connected
+    bench.uplink.poll()
+    assert bench.transport.connects == 1  # not before its delay
+    bench.clock.advance(1.1)
+    bench.uplink.poll()
+    assert bench.transport.frames() == [(Lane.PREDICTIONS, 0), (Lane.PREDICTIONS, 1)]
+
+
+def test_reconnects_come_ever_more_seldom_until_the_hub_acks(bench: Bench) -> None:
+    bench.transport.reachable = False
+    at: list[float] = []
+    for second in range(64):
+        before = bench.transport.connects
+        bench.uplink.poll()
+        if bench.transport.connects > before:
+            at.append(second)
+        bench.clock.advance(1)
+    assert at == [0, 1, 3, 7, 15, 31, 63]
+
+
+def test_without_the_hub_at_the_broker_the_device_is_quiet(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 8)
+    bench.uplink.poll()
+    assert len(bench.transport.frames()) == 4
+    for mid in range(2, 6):
+        bench.transport.signals.append(Published(mid, NO_SUBSCRIBERS, "No matching subscribers"))
+    bench.uplink.poll()
+    bench.clock.advance(1)
+    bench.uplink.poll()
+    assert bench.transport.frames() == []
+    bench.clock.advance(1.1)
+    bench.uplink.poll()
+    assert len(bench.transport.frames()) == 4
+
+
+def test_a_new_epoch_is_begun_once(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 2)
+    bench.uplink.poll()
+    for _ in range(2):
+        bench.ack((0, 1), new_epoch=True)
+    assert bench.spool.logs()[-1].epoch == 2
+    _fill(bench, 1)
+    bench.transport.frames()
+    bench.uplink.poll()
+    assert bench.transport.frames() == [(Lane.PREDICTIONS, 0)]
+
+
+def test_the_reported_twin_is_published_now_and_after_each_connect(bench: Bench) -> None:
+    bench.uplink.publish_reported(b"one")
+    bench.uplink.poll()
+    bench.uplink.poll()
+    bench.transport.signals.append(Lost("gone"))
+    bench.uplink.poll()
+    bench.clock.advance(2)
+    bench.uplink.poll()
+    wanted = topics.topic(DEVICE, Kind.REPORTED)
+    assert [payload for topic, payload in bench.transport.published if topic == wanted] == [b"one", b"one"]
+    assert topics.ack(DEVICE) in bench.transport.subscribed
+
+
+def test_a_connection_that_breaks_while_sending_is_one_that_is_down(bench: Bench) -> None:
+    bench.uplink.poll()
+    bench.transport.reachable = False
+    _fill(bench, 1)
+    bench.uplink.poll()
+    assert not bench.uplink.connected
+    assert bench.spool.ledger()[Lane.PREDICTIONS].spooled == 1
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[", b"\xff", b'{"schema":"sprat.ack/2"}'])
+@pytest.mark.parametrize("kind", [Kind.ACK, Kind.DESIRED])
+def test_what_cannot_be_read_is_ignored(bench: Bench, kind: Kind, payload: bytes) -> None:
+    bench.uplink.poll()
+    bench.say(kind, payload)
+    assert bench.uplink.connected
+    assert bench.desired == []
+
+
+def test_desired_and_commands_reach_the_agent_and_replies_go_home(bench: Bench) -> None:
+    bench.uplink.poll()
+    bench.say(Kind.DESIRED, twin.Desired("i", 4).dump())
+    bench.say(Kind.COMMAND, b"now", "ping", topics.topic(DEVICE, Kind.REPLY, "r"))
+    bench.say(Kind.COMMAND, b"now", "ping", topics.topic(DeviceId("d2"), Kind.REPLY, "r"))
+    bench.say(Kind.COMMAND, b"now", "ping", "")
+    assert [desired.version for desired in bench.desired] == [4]
+    (command,) = bench.commands
+    assert (command.name, command.payload) == ("ping", b"now")
+    bench.uplink.publish_reply(command, b"pong")
+    bench.uplink.poll()
+    assert (topics.topic(DEVICE, Kind.REPLY, "r"), b"pong") in bench.transport.published
