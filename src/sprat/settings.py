@@ -74,7 +74,7 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
 def unknown_key(key: str, known: tuple[str, ...], where: str) -> str:
     """Return the sentence for an unknown key: where it stands, and the nearest known one."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known) or 'none'}"
+    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known) or 'none'}"
     return f"{where}: unknown key {key!r}; {hint}"
 
 

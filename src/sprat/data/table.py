@@ -59,7 +59,7 @@ def _read_npz(path: Path) -> dict[str, object]:
     if size > MAX_BYTES:
         raise ContractError(f"{size} bytes, at most {MAX_BYTES} are allowed")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
         raise ContractError(f"not an npz of plain arrays: {exc}") from exc

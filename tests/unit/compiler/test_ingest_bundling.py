@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sprat.compiler import bundling, recipe
+from sprat.compiler.bundling import Contents, Lowering
+from sprat.compiler.ingest import ingest
+from sprat.compiler.work import TensorFacts
+from sprat.errors import RecipeError
+from sprat_device.contract import bundle as bundles
+from sprat_device.contract.bundle import GoldenSet
+from sprat_device.contract.manifest import Format
+
+TEXT = (Path(__file__).parents[3] / "models" / "occupancy" / "recipe.toml").read_text()
+RECIPE = recipe.parse(TEXT, name="r.toml")
+
+
+def _table(rows=300):
+    rng = np.random.default_rng(1)
+    table = {name: rng.normal(20, 3, rows) for name in ("temperature", "humidity", "co2", "hour")}
+    return table | {"occupied": np.arange(rows) % 2}
+
+
+def test_features_are_stacked_in_the_recipes_order():
+    found = ingest(_table(), RECIPE)
+    train = found.parts["train"]
+    assert train.inputs["reading"].shape == (len(train.labels), 4)
+    assert train.inputs["reading"].dtype == np.float64
+    low, high = found.ranges["reading"]
+    assert low == train.inputs["reading"].min()
+    assert high == train.inputs["reading"].max()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.pop("co2"), "line 31: column 'co2' is missing"),
+        (lambda t: t.pop("occupied"), "column 'occupied' is missing"),
+        (lambda t: t.update(co2=np.array(["x"] * 300)), "holds text such as 'x'"),
+        (lambda t: t["co2"].__setitem__(0, np.nan), "1 missing values"),
+        (lambda t: t.update(co2=np.zeros((300, 2))), "expected one number a row"),
+        (lambda t: t.update(occupied=np.full(300, 2)), "expected 0 to 1"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_recipe_says_which_column(change, said):
+    table = _table()
+    change(table)
+    with pytest.raises(RecipeError) as caught:
+        ingest(table, RECIPE)
+    assert said.replace("line 31", f"line {1 + TEXT[: TEXT.index('features =')].count(chr(10))}") in str(caught.value)
+
+
+def test_data_outside_the_range_that_the_recipe_states_is_refused():
+    narrow = recipe.parse(TEXT, overrides=("inputs.reading.minimum=0", "inputs.reading.maximum=5"))
+    with pytest.raises(RecipeError, match="the recipe says 0 to 5"):
+        ingest(_table(), narrow)
+
+
+SCORES = TensorFacts("p", "float32", (-1, 2))
+
+
+def _lowering(path, *, output=SCORES, scheme="float64-onnx"):
+    path.write_bytes(b"artifact")
+    return Lowering(
+        scheme, Format.ONNX, path, 8, "c7c5c1d70c5dec4416ab6158afd0b223ef40c29b1dc1f97ed9428b94d4cadb1c",
+        (TensorFacts("reading", "float64", (-1, 4)),), (output,), {}, (),
+    )  # fmt: skip
+
+
+def test_a_written_bundle_reads_back(tmp_path):
+    found = ingest(_table(), RECIPE)
+    lowering = _lowering(tmp_path / "m.onnx")
+    inputs = bundling.readings(bundling.golden_inputs(found.parts["validation"], RECIPE, found), lowering)
+    research = np.eye(2)[found.parts["train"].labels]
+    contents = Contents(
+        GoldenSet(inputs, {}), bundling.baseline(found.parts["train"], research, RECIPE), {"onnx": "1.0"}
+    )
+    path = tmp_path / "x.sprat"
+    bundling.write(path, lowering, RECIPE, found, target="pi-4", contents=contents)
+    with path.open("rb") as file, bundles.read(file) as bundle:
+        assert bundle.manifest.inputs[0].features == ("temperature", "humidity", "co2", "hour")
+        assert bundle.golden().inputs["reading"].shape == (32, 4)
+        baseline = bundle.baseline()
+        assert set(baseline.edges) == {"temperature", "humidity", "co2", "hour"}
+        assert baseline.class_counts.sum() == baseline.counts["co2"].sum() == len(research)
+        assert bundle.manifest.outputs[0].meaning == "probabilities"
+
+
+def test_synthetic_golden_inputs_hold_no_real_row():
+    synthetic = recipe.parse(TEXT, overrides=("golden.inputs=synthetic",))
+    found = ingest(_table(), synthetic)
+    rows = bundling.golden_inputs(found.parts["validation"], synthetic, found)["reading"]
+    real = {row.tobytes() for part in found.parts.values() for row in part.inputs["reading"]}
+    assert rows.shape == (32, 4)
+    assert not real & {row.tobytes() for row in rows}
+    assert np.array_equal(rows, bundling.golden_inputs(found.parts["validation"], synthetic, found)["reading"])
+
+
+def test_quantized_outputs_are_compared_in_steps_and_dequantized_by_their_facts(tmp_path):
+    quantized = _lowering(tmp_path / "m", output=TensorFacts("p", "int8", (1, 2), 1 / 256, -128), scheme="int8-full")
+    raw = {"p": np.array([[-128, 127]], np.int8)}
+    assert bundling.answers(raw, quantized).tolist() == [[0.0, 255 / 256]]
+    assert bundling.tolerance(quantized, bundling.answers(raw, quantized)).kind == "lsb"
+    plain = _lowering(tmp_path / "m")
+    assert bundling.tolerance(plain, np.array([[500.0]])).value == pytest.approx(0.05)
+
+
+def test_readings_have_the_dtype_that_a_device_is_fed(tmp_path):
+    found = bundling.readings({"reading": np.zeros((2, 4), np.int16)}, _lowering(tmp_path / "m"))
+    assert found["reading"].dtype == np.float64

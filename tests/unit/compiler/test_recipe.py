@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from sprat.compiler import recipe
+from sprat.errors import RecipeError
+
+MODELS = Path(__file__).parents[3] / "models"
+TEXT = (MODELS / "digits" / "recipe.toml").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*/recipe.toml")), ids=lambda path: path.parent.name)
+def test_the_example_recipes_parse(path):
+    assert recipe.parse(path.read_text()).model == path.parent.name
+
+
+def test_values_and_defaults():
+    found = recipe.parse(TEXT)
+    assert found.train.parameters == {"epochs": 30}
+    assert found.data.split.shares == (0.6, 0.1, 0.1, 0.2)
+    assert found.inputs[0].maximum == 16.0
+    assert found.golden_inputs == "real"
+
+
+def test_overrides_lie_over_the_recipe():
+    found = recipe.parse(TEXT, overrides=("train.epochs=3", "train.seed=9", "metric=balanced_accuracy"))
+    assert found.train.parameters == {"epochs": 3}
+    assert found.train.seed == 9
+    assert found.metric == "balanced_accuracy"
+
+
+def _line(text, needle):
+    return 1 + text[: text.index(needle)].count("\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("prefer =", "prefers =", "unknown key 'prefers'; did you mean 'prefer'"),
+        ("min_agreement", "min_agreemnt", "unknown key 'min_agreemnt'; did you mean 'min_agreement'"),
+        ('unit = "grey level"', "unit = 3", "found 3, expected a string"),
+        ('method = "stratified"', 'method = "layered"', "expected one of stratified"),
+        ("train = 0.6", "train = 0.5", "sum to 1"),
+        ('"size"', '"speed"', "expected some of size"),
+        ('model = "digits"', 'model = "Digits!"', "model name 'Digits!'"),
+        ("count = 32", "count = 0", "1 to 1000"),
+    ],
+)
+def test_a_wrong_key_or_value_names_its_line(old, new, said):
+    text = TEXT.replace(old, new)
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(text, name="r.toml")
+    assert said in str(caught.value)
+    assert f"r.toml, line {_line(text, new)}" in str(caught.value)
+
+
+def test_a_missing_key_says_where_it_belongs():
+    with pytest.raises(RecipeError, match=r"\[train\] needs 'framework'"):
+        recipe.parse(TEXT.replace('framework = "keras"\n', ""))
+    with pytest.raises(RecipeError, match="not TOML"):
+        recipe.parse("model = ")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train", "expected key=value"),
+        ("train.seed=soon", "--set train.seed"),
+        ("gates.max_dorp=1", "--set gates.max_dorp: unknown key 'max_dorp'; did you mean 'max_drop'"),
+        ("model.name=x", "'model' is a value in the recipe, not a table"),
+    ],
+)
+def test_a_wrong_override_is_named_as_such(override, said):
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(TEXT, overrides=(override,))
+    assert said in str(caught.value)
+
+
+def test_a_task_that_is_not_built_yet_says_so():
+    with pytest.raises(RecipeError, match="anomaly is not built yet"):
+        recipe.parse(TEXT.replace('"classification"', '"anomaly"').replace('metric = "accuracy"\n', ""))
