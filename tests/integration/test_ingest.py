@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -17,10 +18,17 @@ from tests.brokers import Mosquitto, TestAuthority, make_broker
 
 from sprat.hub.store.telemetry import FILE_NAME, TelemetryStore
 from sprat.hub.store.telemetry_commit import CONFLICT_CODE, QUARANTINE_CODE
+from sprat_device.board.clock import SystemClock
+from sprat_device.board.files import OsFiles
+from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import acks, topics
 from sprat_device.contract.ids import DeviceId
 from sprat_device.contract.phases import Lane
-from sprat_device.contract.records import Row
+from sprat_device.contract.records import Prediction, Row
+from sprat_device.telemetry.recorder import Recorder
+from sprat_device.telemetry.spool import DiskSpool
+from sprat_device.telemetry.transport import Endpoint, MqttTransport
+from sprat_device.telemetry.uplink import Uplink
 
 pytestmark = pytest.mark.integration
 DEVICE = DeviceId("d1")
@@ -188,6 +196,45 @@ def _settle(device: Device, waiting: dict[int, bytes], *, stop_at: int) -> None:
                     waiting.pop(seq, None)
     except queue.Empty:
         return  # time to send again
+
+
+def test_the_real_spool_and_uplink_lose_and_double_nothing(
+    tmp_path: Path, broker: Mosquitto, authority: TestAuthority, ingest: Ingest, store: TelemetryStore
+) -> None:
+    settings = TelemetrySettings(frame_interval_s=0.05, window_frames=4)
+    spool = DiskSpool(OsFiles(), tmp_path / "spool", cap_bytes=4_000_000)
+    recorder = Recorder(spool, SystemClock(), settings)
+    transport = MqttTransport(Endpoint("localhost", broker.port, DEVICE, authority.context(DEVICE)))
+    uplink = Uplink(
+        DEVICE, spool, transport, SystemClock(), settings, on_desired=lambda _: None, on_command=lambda _: None,
+        dice=lambda: 0.05,
+    )  # fmt: skip
+    recorder.start()
+    uplink.start()
+    try:
+        for index in range(600):
+            _predict(recorder, index)
+            if index % 200 == 150:
+                ingest.kill()
+            if index % 200 == 199:
+                ingest.start()
+        until(lambda: (ours := recorder.ledger()[Lane.PREDICTIONS]).acked == ours.produced == 600)
+    finally:
+        recorder.close()
+        uplink.stop()
+        spool.close()
+    assert sorted(p.index for p in store.predictions(DEVICE, limit=10_000)) == list(range(600))
+    (row,) = [row for row in store.ledger(DEVICE) if row.lane is Lane.PREDICTIONS]
+    assert (row.stored, row.balanced, row.conflicts) == (600, True, 0)
+    assert [tally.predictions for tally in store.tallies()] == [600]
+
+
+def _predict(recorder: Recorder, index: int) -> None:
+    now_us = SystemClock().monotonic_us()
+    made = Prediction(index, now_us, 0, 1, np.array([0.1, 0.9], np.float32), 5)
+    recorder.prediction(frames.ORIGIN, made, scores=True)
+    if index % 10 == 9:
+        assert recorder.flush()
 
 
 def test_it_ends_when_told_to(ingest: Ingest) -> None:

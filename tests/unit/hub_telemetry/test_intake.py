@@ -114,12 +114,6 @@ def test_a_capture_is_stored_and_makes_no_event() -> None:
             True,
         ),
         (frames.predictions(0, produced=2**62), "unreadable", "beyond 2^61", False),
-        (
-            frame.seal(frames.header(Lane.EVENTS, 0, 1, mono_last_us=1, mono_first_us=2), b"x"),
-            "unreadable",
-            "older",
-            False,
-        ),
     ],
 )
 def test_what_cannot_be_used_is_kept_with_its_reason(raw: bytes, reason: str, says: str, has_header: bool) -> None:

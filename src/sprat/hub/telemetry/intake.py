@@ -64,8 +64,6 @@ def _require_sane(header: FrameHeader) -> None:
     )
     if max(numbers) >= _BOUND or max(abs(header.wall_first_us), abs(header.wall_last_us)) >= _BOUND:
         raise ContractError(f"frame {header.lane} seq {header.seq}: a number in its header is beyond 2^61")
-    if header.mono_last_us < header.mono_first_us:
-        raise ContractError(f"frame {header.lane} seq {header.seq}: its last record is older than its first")
 
 
 def _digest(device: str, whole: Frame, received_us: int, anchor: Anchor) -> NewFrame:
@@ -82,7 +80,8 @@ def _predictions(
 ) -> NewFrame:
     header = whole.header
     # A record's time lies between those of its frame, whatever it claims.
-    mono_us = np.clip(columns.mono_us, header.mono_first_us, header.mono_last_us)
+    earliest, latest = sorted((header.mono_first_us, header.mono_last_us))
+    mono_us = np.clip(columns.mono_us, earliest, latest)
     return NewFrame(
         device, header, whole.raw, received_us, anchor, columns.origin.model, columns.origin.bundle,
         rollups=rollup.of_predictions(columns, np.maximum(mono_us + anchor.offset_us, 0)),

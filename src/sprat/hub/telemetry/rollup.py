@@ -19,7 +19,7 @@ from sprat_device.contract.sketch import LogHistogram
 INFERENCE_ERRORS: Final = frozenset(
     {
         Reason.INPUT_MISSING, Reason.INPUT_SHAPE, Reason.INPUT_DTYPE, Reason.INPUT_NON_FINITE, Reason.INPUT_RANGE,
-        Reason.NON_FINITE,
+        Reason.NON_FINITE, Reason.RUN_FAILED,
     }
 )  # fmt: skip
 """Events that stand for an input that became no prediction."""
