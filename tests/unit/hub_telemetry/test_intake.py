@@ -123,6 +123,11 @@ def test_what_cannot_be_used_is_kept_with_its_reason(raw: bytes, reason: str, sa
     assert (found.header is not None) is has_header, "only what has a trusted header may be acked"
 
 
+def test_a_count_that_would_not_fit_the_sums_is_refused() -> None:
+    told = Row(summary.CODE, 1, 1, {"predictions": summary.MAX_COUNT + 1}, "digits", frames.BUNDLE)
+    assert spoiled(frames.rows(Lane.SUMMARIES, 0, [told])).reason == "bad-body"
+
+
 def test_predictions_in_another_lane_are_refused() -> None:
     whole = frame.open_frame(frames.predictions(0))
     raw = frame.seal(dataclasses.replace(whole.header, lane=Lane.EVENTS), whole.body)

@@ -20,6 +20,8 @@ HEALTH_CODE: Final = "health"
 """Summary records of the machine itself; their detail is a flat mapping of numbers and short texts."""
 MAX_CLASSES: Final = 10_000
 MAX_BINS: Final = 1_000
+MAX_COUNT: Final = 2**40
+"""Of one interval; sums of millions of them still fit 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def parse(detail: object) -> Summary:
     fields = Fields(detail, "summary")
     return Summary(
         span_us=fields.integer("span_us", default=0),
-        predictions=fields.integer("predictions"),
+        predictions=fields.integer("predictions", maximum=MAX_COUNT),
         errors=fields.mapping("errors", _count, default={}),
         classes=_classes(fields.mapping("classes", _count, default={})),
         latency=fields.value("latency", LogHistogram.parse, default=LogHistogram()),
@@ -70,7 +72,7 @@ def _classes(raw: Mapping[str, int]) -> dict[int, int]:
 
 
 def _count(raw: object, where: str) -> int:
-    return Fields({where: raw}, "").integer(where)
+    return Fields({where: raw}, "").integer(where, maximum=MAX_COUNT)
 
 
 def _counts(raw: object, where: str) -> tuple[int, ...]:
