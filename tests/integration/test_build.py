@@ -189,7 +189,7 @@ def test_what_cannot_be_built_is_one_line_and_leaves_nothing(tmp_path, capsys, a
 
 
 def test_nothing_fits_names_the_limit_and_leaves_only_the_report(tmp_path):
-    with pytest.raises(GateFailed, match="nothing-fits.*over|closest: float64-onnx, p50 latency") as caught:
+    with pytest.raises(GateFailed, match="closest: float64-onnx, p50 latency") as caught:
         build(MODELS / "occupancy", out=tmp_path, overrides=("gates.max_latency_us=0.001", "train.trees=5"))
     assert caught.value.code == "nothing-fits"
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -214,9 +214,9 @@ def test_a_new_project_builds_at_once(tmp_path, template, capsys):
 
 
 def test_a_given_onnx_goes_the_same_way(occupancy, tmp_path):
-    with occupancy.bundles[0].path.open("rb") as file, bundles.read(file) as bundle:
-        with (tmp_path / "given.onnx").open("wb") as into:
-            bundle.copy_artifact(into)
+    path = occupancy.bundles[0].path
+    with path.open("rb") as file, bundles.read(file) as bundle, (tmp_path / "given.onnx").open("wb") as into:
+        bundle.copy_artifact(into)
     text = (MODELS / "occupancy" / "recipe.toml").read_text()
     head, tail = text.split("[train]")
     rest = tail[tail.index("[inputs.reading]") :]

@@ -84,6 +84,6 @@ def _svg(figure: Figure) -> str:
     """Return the figure as an `<svg>` element that can stand in a page; the same figure gives the same text."""
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "sprat", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue()
     return text[text.index("<svg") :]
