@@ -11,12 +11,12 @@ import hashlib
 import json
 import platform
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-import urllib3
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -31,7 +31,7 @@ from sprat_device.contract.ids import Channel, DeviceId, ModelName, channel, dev
 
 SCHEMA: Final = "sprat.identity/1"
 _MAX_ANSWER: Final = 512 * 1024
-_TIMEOUT: Final = urllib3.Timeout(connect=20, read=30)
+_TIMEOUT_S: Final = 30
 _UNKNOWN_NAME: Final = "device"
 
 
@@ -133,9 +133,8 @@ def _pinned(url: str, token: enrolment.EnrolToken) -> tuple[bytes, bytes]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is believed here but the token's hashes
-    with urllib3.PoolManager(ssl_context=context) as pool:
-        ca = _get(pool, url + enrolment.CA_PATH)
-        root = _get(pool, url + enrolment.ROOT_PATH)
+    ca = _request(context, "GET", url + enrolment.CA_PATH)
+    root = _request(context, "GET", url + enrolment.ROOT_PATH)
     try:
         der = x509.load_pem_x509_certificate(ca).public_bytes(serialization.Encoding.DER)
     except (ValueError, UnsupportedAlgorithm) as exc:
@@ -152,28 +151,24 @@ def _pinned(url: str, token: enrolment.EnrolToken) -> tuple[bytes, bytes]:
 
 def _ask(url: str, request: enrolment.EnrolRequest, ca: bytes) -> enrolment.EnrolAnswer:
     context = ssl.create_default_context(cadata=ca.decode("ascii"))
-    with urllib3.PoolManager(ssl_context=context) as pool:
-        raw = _request(pool, "POST", url + enrolment.ENROL_PATH, request.dump(), {"Content-Type": "application/json"})
+    raw = _request(context, "POST", url + enrolment.ENROL_PATH, request.dump())
     try:
         return enrolment.parse_answer(json.loads(raw))
     except (ValueError, ContractError) as exc:
         raise EnrolRefused(f"{url} gave an answer that is none ({exc}); do both sides have the same version?") from exc
 
 
-def _get(pool: urllib3.PoolManager, url: str) -> bytes:
-    return _request(pool, "GET", url, None, {})
-
-
-def _request(pool: urllib3.PoolManager, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+def _request(context: ssl.SSLContext, method: str, url: str, body: bytes | None = None) -> bytes:
+    parts = urlsplit(url)
+    connection = HTTPSConnection(parts.hostname or "", parts.port, context=context, timeout=_TIMEOUT_S)
     try:
-        response = pool.request(
-            method, url, body=body, headers=dict(headers), retries=False, redirect=False, timeout=_TIMEOUT,
-            preload_content=False,
-        )  # fmt: skip
-        data = bytes(response.read(_MAX_ANSWER + 1))
-        response.release_conn()
-    except (urllib3.exceptions.HTTPError, OSError) as exc:
+        connection.request(method, parts.path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        data = response.read(_MAX_ANSWER + 1)
+    except (HTTPException, OSError) as exc:
         raise HubUnreachable(f"{url}: no answer ({_reason(exc)}); is the hub running and the address right?") from exc
+    finally:
+        connection.close()
     if response.status in (200, 201) and len(data) <= _MAX_ANSWER:
         return data
     if 400 <= response.status < 500:

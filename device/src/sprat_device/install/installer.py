@@ -174,6 +174,11 @@ class Installer:
         events, self._events = self._events, []
         return events
 
+    def stop(self) -> None:
+        """End the updater; what it has done stays, and the next start goes on from there."""
+        if self._running is not None:
+            self._stop_updater(self._running[0])
+
     # Phases
 
     def _begin(self, model: ModelName, offer: Offer, *, attempts: int) -> None:

@@ -1,0 +1,184 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.installs import MODEL, Board, offer_of
+from tests.samples import NOW, Publisher, bundle
+
+from sprat_device.contract.ids import Digest
+from sprat_device.contract.phases import InstallPhase as Phase
+from sprat_device.contract.phases import Reason
+from sprat_device.contract.twin import Installed, Offer
+from sprat_device.install.record import Install, Records
+from sprat_device.install.work import work
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.publisher = Publisher(folder / "publisher", now=NOW)
+        self.offers = [self.release(b"one"), self.release(b"two"), self.release(b"three")]
+
+    def release(self, fill: bytes) -> Offer:
+        path = bundle(self.folder / f"{fill.decode()}.sprat", fill=fill)
+        return offer_of(self.publisher.release(path), path, rollout=fill.decode())
+
+    def board(self) -> Board:
+        board = Board(self.folder / "state", self.publisher)
+        board.installer.boot()
+        return board
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def board(world: World) -> Board:
+    board = world.board()
+    board.install(world.offers[0])
+    assert board.record.phase is Phase.CONFIRMED
+    board.installer.events()
+    return board
+
+
+def active(board: Board) -> str:
+    found = board.installer.active(MODEL)
+    return found[0].bundle if found else ""
+
+
+def on_trial(board: Board, offer: Offer) -> None:
+    board.installer.offer(MODEL, offer)
+    board.run_until_trial()
+    assert board.record.phase is Phase.TRIAL
+
+
+def test_a_trial_answers_and_the_old_bundle_stays_spare(world: World, board: Board) -> None:
+    board.installer.offer(MODEL, world.offers[1])
+    swaps = [swap for _ in range(4) for swap in board.installer.tick()]
+    assert [(swap.installed.bundle, swap.path.exists()) for swap in swaps] == [(world.offers[1].bundle, True)]
+    slots = board.installer.reports()[MODEL]
+    assert slots[:2] == (Installed(world.offers[1].bundle, 2), Installed(world.offers[0].bundle, 1))
+    assert slots[2].phase is Phase.TRIAL
+
+
+def test_errors_in_a_trial_bring_the_old_bundle_back(world: World, board: Board) -> None:
+    on_trial(board, world.offers[1])
+    board.predict(4, ok=False)
+    swaps = board.installer.tick()
+    assert [swap.installed.bundle for swap in swaps] == [world.offers[0].bundle]
+    assert (board.record.phase, board.record.reason) == (Phase.REVERTED, Reason.TOO_MANY_ERRORS)
+    bundles = [path.name for path in (board.state / "bundles").iterdir()]
+    assert bundles == [f"{world.offers[0].bundle}.sprat"]
+
+
+def test_a_bundle_that_does_not_load_is_reverted(world: World, board: Board) -> None:
+    on_trial(board, world.offers[1])
+    board.installer.not_loaded(MODEL, world.offers[1].bundle, "no such op")
+    assert [swap.installed.bundle for swap in board.installer.tick()] == [world.offers[0].bundle]
+    assert (board.record.reason, board.record.detail) == (Reason.NOT_LOADED, "no such op")
+
+
+def test_a_kept_bundle_that_no_longer_loads_gives_way_to_the_spare(world: World, board: Board) -> None:
+    board.install(world.offers[1])
+    board.installer.not_loaded(MODEL, world.offers[1].bundle, "flash is worn")
+    assert [swap.installed.bundle for swap in board.installer.tick()] == [world.offers[0].bundle]
+
+
+def test_too_many_starts_revert_a_trial(world: World, board: Board) -> None:
+    on_trial(board, world.offers[1])
+    for _ in range(board.settings.probation_starts - 1):
+        assert active(world.board()) == world.offers[1].bundle
+    last = world.board()
+    assert active(last) == world.offers[0].bundle
+    assert last.record.reason == Reason.TOO_MANY_STARTS
+
+
+def test_predictions_of_the_old_bundle_prove_nothing(world: World, board: Board) -> None:
+    on_trial(board, world.offers[1])
+    for _ in range(20):
+        board.installer.observe(MODEL, world.offers[0].bundle, True, 10)
+    board.installer.tick()
+    assert board.record.phase is Phase.TRIAL
+
+
+def test_the_newest_offer_wins_over_a_trial(world: World, board: Board) -> None:
+    on_trial(board, world.offers[1])
+    board.installer.offer(MODEL, world.offers[2])
+    codes = [code for code, _ in board.installer.events()]
+    assert codes[-2:] == ["install-reverted", "install-fetching"]
+    assert active(board) == world.offers[0].bundle
+    board.run_until_trial()
+    assert active(board) == world.offers[2].bundle
+    spare = board.installer.reports()[MODEL][1]
+    assert spare is not None
+    assert spare.bundle == world.offers[0].bundle  # never the one that was not proven
+
+
+def test_the_same_offer_again_changes_nothing(world: World, board: Board) -> None:
+    board.installer.offer(MODEL, world.offers[0])
+    assert board.installer.tick() == []
+    assert board.installer.events() == []
+
+
+def test_another_rollout_of_what_runs_is_confirmed_at_once(world: World, board: Board) -> None:
+    board.installer.offer(MODEL, replace(world.offers[0], rollout="again"))
+    report = board.installer.reports()[MODEL][2]
+    assert (report.phase, report.rollout) == (Phase.CONFIRMED, "again")
+
+
+def test_attempts_of_one_release_are_counted_over_rollouts(world: World, board: Board) -> None:
+    for attempt in range(board.settings.attempts):
+        on_trial(board, replace(world.offers[1], rollout=f"try-{attempt}"))
+        board.predict(4, ok=False)
+        board.installer.tick()
+    board.installer.offer(MODEL, replace(world.offers[1], rollout="last"))
+    assert (board.record.phase, board.record.reason) == (Phase.REFUSED, Reason.ATTEMPTS_SPENT)
+    on_trial(board, world.offers[2])  # another release is another matter
+
+
+def test_an_origin_that_is_away_is_tried_later_and_later(world: World, board: Board) -> None:
+    repository = world.publisher.folder / "repository"
+    away = repository.rename(repository.with_name("away"))
+    board.installer.offer(MODEL, world.offers[1])
+    for _ in range(3):
+        board.installer.tick()
+    assert (board.record.phase, board.record.reason) == (Phase.FETCHING, Reason.UNREACHABLE)
+    away.rename(repository)
+    board.installer.tick()
+    assert board.record.phase is Phase.FETCHING  # not before its time
+    board.clock.advance(11)
+    board.run_until_trial()
+    assert board.record.phase is Phase.TRIAL
+
+
+def test_a_lost_bundle_falls_to_the_spare_at_boot(world: World, board: Board) -> None:
+    board.install(world.offers[1])
+    (board.state / "bundles" / f"{world.offers[1].bundle}.sprat").unlink()
+    again = world.board()
+    assert active(again) == world.offers[0].bundle
+    assert "bundle-missing" in [code for code, _ in again.installer.events()]
+
+
+def test_what_an_offline_install_staged_is_taken_up(world: World, board: Board) -> None:
+    records = Records(board.files, board.state)
+    records.store(MODEL, Install(Phase.FETCHING, world.offers[1], attempts=1))
+    assert work(MODEL, board.ports).phase is Phase.CHECKED
+    assert [swap.installed.bundle for swap in board.installer.tick()] == [world.offers[1].bundle]
+
+
+def test_records_survive_the_disk(world: World, board: Board) -> None:
+    install = Install(Phase.STAGED, world.offers[1], "x", "y" * 5000, 2, "litert").because("a", "y" * 5000)
+    records = Records(board.files, board.state)
+    records.store(MODEL, install)
+    assert records.load(MODEL) == install
+    assert len(install.detail) == 1000
+    assert json.loads(install.dump())["schema"] == "sprat.install/1"
+
+
+def test_a_report_names_the_offer(world: World) -> None:
+    offer = Offer("r", world.offers[0].channel, 7, "generic", Digest("0" * 64))
+    report = Install(Phase.REFUSED, offer, "signature", "why", 1).report()
+    assert (report.release_seq, report.bundle, report.reason) == (7, "0" * 64, "signature")
