@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sprat.client import HubClient
 from sprat.errors import HubUnreachable
@@ -17,7 +17,9 @@ from sprat.lab import shell
 from sprat.lab.link import Link
 
 T = TypeVar("T")
-_POLL_S = 0.2
+RATE_HZ: Final = 60.0
+"""Inputs a second of a rehearsal's stream."""
+_POLL_S: Final = 0.2
 
 
 def wait_for(what: str, ready: Callable[[], T | None], *, timeout_s: float) -> T:
@@ -89,7 +91,9 @@ class LabDevice:
         mqtt = Link("127.0.0.1", int(hub.run["mqtt_port"]))
         url = f"https://127.0.0.1:{https.port}"
         run.device(python, "enrol", "--hub", url, "--token", token, "--state", str(state), "--device", name)
-        (state / "sprat.toml").write_text(_SETTINGS.format(mqtt_port=mqtt.port, stream=json.dumps(str(stream))))
+        (state / "sprat.toml").write_text(
+            _SETTINGS.format(mqtt_port=mqtt.port, rate_hz=RATE_HZ, stream=json.dumps(str(stream)))
+        )
         return cls(name, state, python, (https, mqtt), run)
 
     def start(self) -> None:
@@ -114,6 +118,7 @@ class LabDevice:
 
 _SETTINGS = """\
 log_level = "info"
+clock = "synchronised"
 
 [hub]
 mqtt_port = {mqtt_port}
@@ -122,7 +127,7 @@ mqtt_port = {mqtt_port}
 model = "digits"
 kind = "replay"
 path = {stream}
-rate_hz = 60.0
+rate_hz = {rate_hz}
 loop = true
 
 [telemetry]
