@@ -56,6 +56,7 @@ class RememberingBroker:
 
     kind: str = "remembering"
     endpoint: Endpoint = field(default_factory=lambda: Endpoint("127.0.0.1", 8883))
+    pid: int = 0
     refused: list[tuple[DeviceId, ...]] = field(default_factory=list)
 
     def start(self) -> None: ...

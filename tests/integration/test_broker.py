@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import queue
 import signal
@@ -16,8 +17,9 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from tests.hubs import Applicant, FoundedHub, TestHub, found_hub, open_hub
 
-from sprat.errors import MachineLacks
+from sprat.errors import MachineLacks, WrongUse
 from sprat.hub import broker as brokers
+from sprat.hub import demo_broker
 from sprat.hub.broker import Mosquitto
 from sprat.hub.fleet.link import HubLink
 from sprat.hub.fleet.presence import Presence
@@ -298,3 +300,38 @@ def test_the_link_hears_devices_and_sends_twins_again_after_the_broker_died(room
         eventually("the newest twin comes", lambda: parse_desired(device.got.get(timeout=WAIT_S)[1]).version == 2)
     finally:
         link.stop()
+
+
+def test_the_demos_broker_carries_messages_on_loopback_and_says_what_it_lacks(
+    founded: FoundedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if importlib.util.find_spec("iotcore") is None:
+        pytest.skip("iotcore is not installed")
+    monkeypatch.setattr(brokers.shutil, "which", lambda *_args, **_more: None)
+    endpoint = Endpoint("127.0.0.1", free_port())
+    with open_hub(founded.copy(tmp_path)) as hub:
+        folder = hub.services.folder
+        with pytest.raises(MachineLacks, match="apt install mosquitto"):
+            demo_broker.choose(folder, endpoint, demo=False)
+        with pytest.raises(WrongUse, match="loopback only"):
+            demo_broker.choose(folder, Endpoint("0.0.0.0", endpoint.port), demo=True)  # noqa: S104 - refused
+        broker = demo_broker.choose(folder, endpoint, demo=True)
+        assert "install mosquitto" in caplog.text
+        assert demo_broker.warning_of(broker) == demo_broker.WARNING
+        broker.start()
+        clients = []
+        try:
+            clients = [
+                Client(hub, endpoint.port, folder.pair(name), client_id=name).ready() for name in ("hub", "ingest")
+            ]
+            clients[0].subscribe("$share/ingest/sprat/v1/+/up/frames")
+            assert clients[1].publish("sprat/v1/d1/up/frames", b"x" * 100_000)
+            assert clients[0].got.get(timeout=WAIT_S) == ("sprat/v1/d1/up/frames", b"x" * 100_000)
+            heir = demo_broker.choose(folder, endpoint, demo=True)
+            heir.start()
+            assert heir.pid == broker.pid
+        finally:
+            for client in clients:
+                client.close()
+            broker.stop()
+        assert not broker.alive()

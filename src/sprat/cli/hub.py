@@ -55,6 +55,10 @@ def run(
     device_host: Annotated[
         str | None, typer.Option(help="Address for devices; all of the machine's if `hub init` was given a name.")
     ] = None,
+    demo_broker: Annotated[
+        bool,
+        typer.Option("--demo-broker", help="Without mosquitto, take the iotcore package: loopback only, no rights."),
+    ] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -75,7 +79,7 @@ def run(
             f"mqtt     {addresses['mqtt_host']}:{addresses['mqtt_port']}",
         )
 
-    listen = Listen(console_host, console_port, device_host, device_port, mqtt_port)
+    listen = Listen(console_host, console_port, device_host, device_port, mqtt_port, demo_broker)
     run_until_told(HubFolder.existing(folder), listen, ready)
 
 
@@ -88,7 +92,10 @@ def status(hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = Fal
     with connect(hub) as client:
         found = client.status()
     broker, devices = found["broker"], found["devices"]
-    Output(json, quiet).result(
+    out = Output(json, quiet)
+    if broker["warning"]:
+        out.warn(broker["warning"])
+    out.result(
         found,
         f"hub      {found['name']}, version {found['version']}",
         f"broker   {broker['kind']} on {broker['host']}:{broker['port']}, {'up' if broker['alive'] else 'DOWN'}",

@@ -14,8 +14,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from pathlib import Path
+from typing import ClassVar, Final, Protocol
 
 from sprat.errors import MachineLacks
 from sprat.hub.folder import Endpoint, HubFolder, write_private
@@ -37,8 +37,17 @@ _READY_S: Final = 15.0
 class Broker(Protocol):
     """What carries messages between the hub and its devices."""
 
-    kind: str
-    endpoint: Endpoint
+    @property
+    def kind(self) -> str:
+        """Name the program."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Return where it listens."""
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
 
     def start(self) -> None:
         """Start it, or adopt what an earlier hub left; returns when it listens."""
@@ -53,31 +62,32 @@ class Broker(Protocol):
         """End it."""
 
 
-@dataclass(slots=True)
-class Mosquitto:
-    """A mosquitto child process."""
+class ChildBroker:
+    """A broker that runs as the hub's child; one that a killed hub left behind is adopted, or ended if it differs."""
 
-    folder: HubFolder
-    endpoint: Endpoint
-    kind: str = "mosquitto"
-    _child: Child = field(init=False)
+    kind: ClassVar[str]
 
-    def __post_init__(self) -> None:
-        conf = self.folder.broker / "mosquitto.conf"
-        self._child = Child("mosquitto", (find_mosquitto(), "-c", str(conf)), self.folder.broker)
+    def __init__(self, endpoint: Endpoint, child: Child, conf: Path, settings: str) -> None:
+        self.endpoint = endpoint
+        self._child = child
+        self._conf = conf
+        self._settings = settings
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._child.pid
 
     def start(self) -> None:
-        """Start it; one that a killed hub left behind is adopted if its settings are the same, else ended."""
-        conf = self.folder.broker / "mosquitto.conf"
-        wanted = settings(self.folder, self.endpoint)
+        """Start or adopt it; returns when it listens."""
         if self._child.adopt():
-            if conf.read_text() == wanted:
-                _log.info("adopted the mosquitto with pid %d that an earlier hub left", self._child.pid)
-                self._child.signal(signal.SIGHUP)
+            if self._conf.read_text() == self._settings:
+                _log.info("adopted the %s with pid %d that an earlier hub left", self.kind, self.pid)
+                self._adopted()
                 return
             self._child.stop()
         require_free(self.endpoint.host, self.endpoint.port, "--mqtt-port")
-        write_private(conf, wanted)
+        write_private(self._conf, self._settings)
         self._child.start()
         self._await_ready()
 
@@ -85,31 +95,44 @@ class Mosquitto:
         """Tell whether it runs."""
         return self._child.alive()
 
-    @property
-    def pid(self) -> int:
-        """Return its process id."""
-        return self._child.pid
-
-    def refuse(self, devices: Iterable[DeviceId], crl: bytes) -> None:
-        """Rewrite rights and CRL and make mosquitto read them again; it acts on live connections at once."""
-        self.folder.broker.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self.folder.crl, crl)
-        write_private(self.folder.broker / "acl", "\n".join(rights(devices)) + "\n")
-        self._child.signal(signal.SIGHUP)
-
     def stop(self) -> None:
         """End it."""
         self._child.stop()
+
+    def _adopted(self) -> None:
+        """Bring an adopted one up to date."""
 
     def _await_ready(self) -> None:
         end = time.monotonic() + _READY_S
         while time.monotonic() < end:
             if not self._child.alive():
-                raise MachineLacks(f"mosquitto ended at once: {self._child.last_words()}")
+                raise MachineLacks(f"{self.kind} ended at once: {self._child.last_words()}")
             if _listens(reachable(self.endpoint)):
                 return
             time.sleep(0.02)
-        raise MachineLacks(f"mosquitto does not listen on port {self.endpoint.port}: {self._child.last_words()}")
+        raise MachineLacks(f"{self.kind} does not listen on port {self.endpoint.port}: {self._child.last_words()}")
+
+
+class Mosquitto(ChildBroker):
+    """The broker of a fleet."""
+
+    kind = "mosquitto"
+
+    def __init__(self, folder: HubFolder, endpoint: Endpoint) -> None:
+        conf = folder.broker / "mosquitto.conf"
+        child = Child("mosquitto", (find_mosquitto(), "-c", str(conf)), folder.broker)
+        super().__init__(endpoint, child, conf, mosquitto_conf(folder, endpoint))
+        self._folder = folder
+
+    def refuse(self, devices: Iterable[DeviceId], crl: bytes) -> None:
+        """Rewrite rights and CRL and make mosquitto read them again; it acts on live connections at once."""
+        self._folder.broker.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(self._folder.crl, crl)
+        write_private(self._folder.broker / "acl", "\n".join(rights(devices)) + "\n")
+        self._child.signal(signal.SIGHUP)
+
+    def _adopted(self) -> None:
+        self._child.signal(signal.SIGHUP)
 
 
 def find_mosquitto() -> str:
@@ -121,7 +144,7 @@ def find_mosquitto() -> str:
     return found
 
 
-def settings(folder: HubFolder, endpoint: Endpoint) -> str:
+def mosquitto_conf(folder: HubFolder, endpoint: Endpoint) -> str:
     """Return mosquitto.conf."""
     server = folder.pair("server")
     lines = (

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sprat.errors import HubUnreachable
-from sprat.hub.broker import INGEST_USER, Mosquitto, reachable
+from sprat.hub.broker import INGEST_USER, Broker, reachable
+from sprat.hub.demo_broker import choose
 from sprat.hub.fleet.enrolment import Enrolment
 from sprat.hub.fleet.identity import Authority
 from sprat.hub.fleet.link import HubLink
@@ -48,6 +49,8 @@ class Listen:
     """None: every address of the machine if `hub init` was given a name, else loopback."""
     device_port: int = 8443
     mqtt_port: int = 8883
+    demo_broker: bool = False
+    """Where there is no mosquitto, take the demo's broker on loopback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Parts:
     """What runs beside the ports."""
 
     services: Services
-    broker: Mosquitto
+    broker: Broker
     link: HubLink
     presence: Presence
     ingest: Child
@@ -117,7 +120,8 @@ def assembled(folder: HubFolder, listen: Listen) -> Iterator[Parts]:
         all_names = names(store)
         renew_certificates(folder, authority, all_names, utc_now())
         host = listen.device_host or ("127.0.0.1" if set(all_names) <= LOOPBACK_HOSTS else "0.0.0.0")  # noqa: S104
-        broker = Mosquitto(folder, Endpoint(host, kept_port(store, "mqtt", host, listen.mqtt_port)))
+        endpoint = Endpoint(host, kept_port(store, "mqtt", host, listen.mqtt_port))
+        broker = choose(folder, endpoint, demo=listen.demo_broker)
         presence = Presence(store, now_us)
         link = HubLink(folder, reachable(broker.endpoint), presence)
         twins = Twins(store, link.publish, now_us)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from sprat import __version__
 from sprat.hub.access import COOKIE, Public, end_session, same_origin, set_session
 from sprat.hub.api.given import Admin, Hub, Viewer
+from sprat.hub.demo_broker import warning_of
 from sprat.hub.errors import NotAllowed
 from sprat.hub.store.rows import Role
 
@@ -36,13 +37,19 @@ class NewApiToken(BaseModel):
 def show(hub: Hub, _person: Viewer) -> dict[str, Any]:
     """Tell what this hub is and how its parts do."""
     devices = hub.store.devices.all()
-    endpoint = hub.broker.endpoint
+    broker, endpoint = hub.broker, hub.broker.endpoint
     return {
         "name": hub.names[0],
         "version": __version__,
         "incarnation": hub.store.incarnation(),
         "names": list(hub.names),
-        "broker": {"kind": hub.broker.kind, "alive": hub.broker.alive(), "host": endpoint.host, "port": endpoint.port},
+        "broker": {
+            "kind": broker.kind,
+            "alive": broker.alive(),
+            "warning": warning_of(broker),
+            "host": endpoint.host,
+            "port": endpoint.port,
+        },
         "signing_root": hub.releases.founded,
         "devices": {"all": len(devices), "online": sum(device.online for device in devices)},
     }
