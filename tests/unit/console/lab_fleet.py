@@ -147,15 +147,19 @@ def app_over(parts: Parts) -> FastAPI:
 
 @contextmanager
 def stores(root: Path, now_us: Callable[[], int]) -> Iterator[Parts]:
-    """Empty stores with one login for each role."""
+    """Open the stores of a folder."""
     folder = HubFolder(root)
     with FleetStore(folder.fleet_db) as store, TelemetryStore(root / FILE_NAME) as telemetry:
         rollouts = RolloutStore(store)
         dispatcher = Dispatcher(store, rollouts, telemetry, NoBroker(store, now_us), now_us)
         people = People(store, now_us)
-        for role in Role:
-            people.set_login(role, PASSWORD, role, "hub")
         yield Parts(folder, store, telemetry, rollouts, dispatcher, people, now_us)
+
+
+def add_people(parts: Parts) -> None:
+    """One login for each role, named as the role."""
+    for role in Role:
+        parts.people.set_login(role, PASSWORD, role, "hub")
 
 
 def fill(parts: Parts, *, devices: int = 40) -> LabFleet:

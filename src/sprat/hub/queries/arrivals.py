@@ -83,9 +83,9 @@ class Arrivals:
             p95_us=sketch.quantile(0.95),
             drift=worst[1][-1],
             drift_feature=worst[0],
-            temperature_c=_number(health, "temperature_c", "temperature"),
+            temperature_c=_number(health, "temperature_c"),
             stored_us=stored_us,
-            since_us=since,
+            read_us=now_us,
         )
 
     def _drift(self, now_us: int, devices: Sequence[str], *, hours: int = DRIFT_HOURS) -> DriftMap:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -124,6 +124,8 @@ class Board:
         self._now_us = now_us
         self._lock = threading.Lock()
         self._kept: Fleet | None = None
+        self._noticed: dict[tuple[str, str, str, str], int] = {}
+        """Since when each finding holds: a device reports anew all the time, its trouble does not begin anew."""
 
     def fleet(self) -> Fleet:
         """Return the fleet as it is now."""
@@ -146,4 +148,14 @@ class Board:
             mine = signals.by_device.get(device.id, Signals())
             twin = told.get(device.id)
             rows.append(DeviceRow(device, twin, desired.get(device.id), mine, findings(device, twin, mine)))
-        return Fleet(now_us, tuple(rows), signals)
+        noticed = {
+            (row.id, f.code, f.model, f.phase): self._noticed.get((row.id, f.code, f.model, f.phase), f.since_us)
+            for row in rows for f in row.findings
+        }  # fmt: skip
+        self._noticed = noticed
+        return Fleet(now_us, tuple(_dated(row, noticed) for row in rows), signals)
+
+
+def _dated(row: DeviceRow, noticed: Mapping[tuple[str, str, str, str], int]) -> DeviceRow:
+    dated = (replace(f, since_us=min(f.since_us, noticed[row.id, f.code, f.model, f.phase])) for f in row.findings)
+    return replace(row, findings=tuple(dated))

@@ -101,11 +101,11 @@ def _signals(signals: Signals) -> list[Finding]:
     tried = signals.predictions + signals.errors
     if tried and signals.errors / tried > ERROR_LIMIT:
         detail = f"{signals.errors} of {tried} in the last hour, limit {ERROR_LIMIT:.0%}"
-        found.append(Finding("errors", Health.DEGRADED, signals.since_us, detail=detail))
+        found.append(Finding("errors", Health.DEGRADED, signals.read_us, detail=detail))
     if signals.temperature_c is not None and signals.temperature_c >= HOT_CELSIUS:
         detail = f"{signals.temperature_c:.0f} °C, limit {HOT_CELSIUS:.0f} °C"
-        found.append(Finding("hot", Health.DEGRADED, signals.since_us, detail=detail))
+        found.append(Finding("hot", Health.DEGRADED, signals.read_us, detail=detail))
     if signals.drift is not None and signals.drift >= DRIFT_LIMIT:
         detail = f"{signals.drift_feature}: PSI {signals.drift:.2f}, limit {DRIFT_LIMIT}"
-        found.append(Finding("drift", Health.DRIFTING, signals.since_us, detail=detail))
+        found.append(Finding("drift", Health.DRIFTING, signals.read_us, detail=detail))
     return found

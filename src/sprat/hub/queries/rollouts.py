@@ -98,15 +98,15 @@ class RolloutView:
         return self.rollout.phase in UNDER_WAY
 
     @property
-    def touched(self) -> int:
-        """Return how many devices hold its offer, or held it."""
-        untouched = {MemberStatus.PENDING, MemberStatus.UNFIT, MemberStatus.LEFT, MemberStatus.SUPERSEDED}
-        return sum(member.status not in untouched for member in self.members)
+    def done(self) -> int:
+        """Return how many devices keep the release when the rollout is aborted."""
+        return sum(member.status is MemberStatus.DONE for member in self.members)
 
     @property
     def unfinished(self) -> int:
         """Return from how many devices an abort takes the offer back."""
-        return sum(member.status in {MemberStatus.WAITING, MemberStatus.OFFERED} for member in self.members)
+        open_ = {MemberStatus.WAITING, MemberStatus.OFFERED, MemberStatus.FAILED}
+        return sum(member.status in open_ for member in self.members)
 
     @property
     def deadline_us(self) -> int:

@@ -41,6 +41,7 @@ _BY_REASON: Final[Mapping[str, str]] = MappingProxyType({
     Reason.INPUT_DTYPE: "The input has another type than the model takes. Look at the source.",
     Reason.INPUT_NON_FINITE: "The input holds values that are not numbers. Look at the sensor.",
     Reason.INPUT_RANGE: "The input lies outside of what the model was trained on. Look at the sensor.",
+    Reason.RUN_FAILED: "The runtime failed on an input. Read the detail; check the runtime's version.",
     "silent": "No connection. Look at its power and its network; it sends what it spooled when it is back.",
     "not-seen": "Enrolled, never connected. Start the agent: sprat-device run.",
     "no-session": "A bundle is installed but nothing answers. Look at the agent's log.",

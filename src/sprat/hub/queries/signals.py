@@ -17,10 +17,10 @@ class Signals:
     drift: float | None = None
     drift_feature: str = ""
     temperature_c: float | None = None
-    ram_share: float | None = None
     stored_us: int = 0
     """Arrival of its last frame."""
-    since_us: int = 0
+    read_us: int = 0
+    """When these numbers were put together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +38,9 @@ class Latency:
 class DriftMap:
     """PSI by feature and slot of time, the most shifted feature first."""
 
-    model: str = ""
     bundle: str = ""
     slots_us: tuple[int, ...] = ()
     rows: tuple[tuple[str, tuple[float | None, ...]], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLane:
-    """What the hub holds of one lane of one device, in records."""
-
-    epoch: str
-    lane: str
-    produced: int
-    stored: int
-    evicted: int
-    damaged: int
-    quarantined: int
-    missing: int
 
 
 @dataclass(frozen=True, slots=True)

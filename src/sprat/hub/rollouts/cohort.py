@@ -85,7 +85,8 @@ def fit(facts: Mapping[str, Any], labels: Mapping[str, str], candidates: Iterabl
     if not found:
         what = f"for target {wanted!r}" if wanted else "that is listed"
         return Misfit(Reason.NOT_LISTED, f"the release has no bundle {what}")
-    if not facts:
+    # What a device says when it enrols may name no runtimes: until its first report nothing can be judged.
+    if "runtimes" not in facts:
         return Misfit("", "the device has not told its facts yet", known=False)
     misfits: list[Misfit] = []
     for candidate in found:

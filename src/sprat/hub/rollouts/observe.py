@@ -43,8 +43,7 @@ def fit_of(device: Device, spec: Spec, told: ReportedTwin | None, candidates: It
     if not follows(device, spec):
         pinned = f"follows {device.channel} with {', '.join(device.models) or 'no model'}"
         return Misfit(Reason.NOT_PINNED, f"the device {pinned}; only itself can change that")
-    # What a device says when it enrols names no runtimes: until its first report nothing can be judged.
-    facts = {**device.facts, **told.twin.facts} if told else {}
+    facts = {**device.facts, **(told.twin.facts if told else {})}
     return fit(facts, device.labels, candidates)
 
 
