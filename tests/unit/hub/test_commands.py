@@ -71,7 +71,7 @@ def test_waves_and_cohorts_as_people_write_them() -> None:
 def test_crooked_rollouts_are_wrong_use(
     release: str, waves: list[str] | None, devices: list[str] | None, labels: list[str] | None
 ) -> None:
-    with pytest.raises(WrongUse, match="expected|not both"):
+    with pytest.raises(WrongUse, match=r"expected|not both"):
         _spec(release, "canary", waves, devices, labels)
 
 

@@ -15,6 +15,7 @@ from sprat.hub.errors import NotFound
 from sprat.hub.fleet.enrolment import Wanted
 from sprat.hub.services import revoke
 from sprat_device.contract.ids import Channel, DeviceId, ModelName
+from sprat_device.contract.twin import Reported
 
 
 def test_a_token_becomes_a_device_with_a_certificate(hub: TestHub) -> None:
@@ -104,7 +105,9 @@ def test_an_id_is_taken_until_its_device_is_revoked(hub: TestHub) -> None:
 def test_revoking_tells_the_broker_and_clears_what_is_retained(hub: TestHub) -> None:
     applicant, secret = Applicant(), hub.enrol_token("d1").secret
     joined = hub.services.enrolment.enrol(applicant.request(secret))
+    hub.services.store.reported.put(DeviceId("d1"), Reported(1), hub.clock())
     revoke(hub.services, DeviceId("d1"), "ann")
+    assert hub.services.store.reported.get(DeviceId("d1")) is None  # another board may come under its id
     assert hub.broker.refused == [("d1",)]
     assert {topic for topic, payload in hub.sent if payload == b""} == {
         "sprat/v1/d1/down/desired", "sprat/v1/d1/up/reported", "sprat/v1/d1/up/presence",

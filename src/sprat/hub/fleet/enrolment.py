@@ -106,6 +106,7 @@ class Enrolment:
                 raise NotFound(f"device {device!r}: not in the fleet; `sprat fleet list` shows who is")
             self.store.devices.revoke(device, now_us)
             self.store.desired.remove(device)
+            self.store.reported.remove(device)
             self.store.audit.add(who, "device.revoke", device, now_us)
 
     def revocation_list(self) -> bytes:

@@ -85,3 +85,8 @@ class ReportedTwins:
                 "INSERT OR REPLACE INTO reported VALUES (?, ?, ?, ?)",
                 (device, reported.version, reported.dump(), now_us),
             )
+
+    def remove(self, device: DeviceId) -> None:
+        """Forget what a device told: another board may come under its id."""
+        with self.database.transaction() as db:
+            db.execute("DELETE FROM reported WHERE device = ?", (device,))
