@@ -44,7 +44,7 @@ make_venv() {
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     say "installing Sprat with TensorFlow into .venv (2.5 GB, some minutes the first time)"
     [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
-    .venv/bin/python -m pip install -q -c constraints.txt -e device -e '.[all,dev]'
+    .venv/bin/python -m pip install -q -c constraints.txt -e device -e '.[all,demo,dev]'
     printf '%s' "$want" >"$stamp"
   fi
 }
@@ -61,6 +61,7 @@ make_device_runtime() {
   stamp="$SPRAT_RUNTIMES_DIR/tflite/installed-from"
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     say "making a device environment with tflite-runtime"
+    if [ -d "$SPRAT_RUNTIMES_DIR/tflite" ]; then .venv/bin/sprat runtimes remove tflite --quiet; fi
     PIP_CONSTRAINT=device/constraints.txt .venv/bin/sprat runtimes add tflite --quiet
     printf '%s' "$want" >"$stamp"
   fi

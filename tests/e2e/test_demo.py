@@ -79,7 +79,7 @@ def test_the_console_shows_what_happened(told: Told) -> None:
         page.goto(told.document["console"])
         page.fill("input[name=name]", login["name"])
         page.fill("input[name=password]", login["password"])
-        page.click("button[type=submit]")
+        page.click("button.main")
         page.wait_for_selector("text=hash-mismatch")
         for device in ("shoal-1", "shoal-2", "shoal-3"):
             assert page.get_by_text(device).first.is_visible() or device in page.content()

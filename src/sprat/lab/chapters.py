@@ -38,7 +38,10 @@ def start_hub(on: Stage) -> None:
     on.hub = LabHub.start(on.shell, on.folder / "hub", console_port=on.console_port)
     on.shell.env.update(SPRAT_HUB=on.hub.run["console_url"], SPRAT_TOKEN=on.hub.token)
     on.say(f"console: {on.hub.run['console_url']}")
-    on.show("broker", on.hub.client.status()["broker"]["kind"], expected="mosquitto")
+    broker = on.hub.client.status()["broker"]
+    if broker.get("warning"):
+        on.say(f"warning: {broker['warning']}")
+    on.show_that("broker", broker["kind"], expected="mosquitto, or iotcore where there is none", ok=broker["alive"])
 
 
 def sign(on: Stage) -> None:

@@ -51,7 +51,8 @@ class LabHub:
         login = run.sprat("hub", "init", str(folder))
         run.echo(f"sprat hub run …/{folder.name}")
         ports = ["--console-port", str(console_port), "--device-port", "0", "--mqtt-port", "0"]
-        command = [sys.executable, "-m", "sprat.cli", "hub", "run", str(folder), *ports]
+        # Only looked at where there is no mosquitto; the hub says what it lacks then.
+        command = [sys.executable, "-m", "sprat.cli", "hub", "run", str(folder), *ports, "--demo-broker"]
         log = folder.parent / "hub.log"
         process = run.start(command, log, env=run.host_env())
 
