@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from tests.installs import MODEL, RUNTIMES, Board, check_that_says, clock_at, offer_of
 from tests.samples import NOW, Publisher, bundle, no_passphrase
-from tuf.api.metadata import Metadata, Targets
+from tuf.api.metadata import Metadata, Root, Targets, Timestamp
 
 from sprat.errors import Refused
-from sprat.publish.repository import prepare_release
+from sprat.publish.keys import create_online_key, online_signer
+from sprat.publish.repository import Repository, prepare_release
 from sprat_device.board.files import OsFiles
 from sprat_device.contract.errors import BundleRefused, ContractError
 from sprat_device.contract.ids import Channel, model_name
@@ -158,17 +159,34 @@ def test_check_that_crashes(scene: Scene) -> None:
 # Rollback
 
 
-def test_old_repository_after_the_local_timestamp_was_truncated(scene: Scene) -> None:
+def looks(board: Board) -> int:
+    """Let a device verify its origin, and return how many releases it sees."""
+    return len(board.ports.trust.listed(board.ports.origin, Channel("canary"), MODEL))
+
+
+def forget(board: Board) -> None:
+    """Damage every file that python-tuf relies on, as a worn card or a power cut does; the floors stay."""
+    for file in (board.state / "tuf").rglob("*.json"):
+        file.write_bytes(b"")
+
+
+def test_old_timestamp_after_the_local_one_was_truncated(scene: Scene) -> None:
     old = scene.copy("old")
-    _, path = scene.second()
-    board = scene.running()  # has seen the second release's metadata
+    scene.publisher.at(NOW).refresh_timestamp()  # all that changes is the timestamp's version
+    board = scene.running()
     (board.state / "tuf" / "timestamp.json").write_bytes(b"")
-    assert path
-    later = scene.board(origin=FolderOrigin(old))
-    later.installer.boot()
-    later.installer.offer(MODEL, offer_of(scene.path, scene.bundle, rollout="again"))
     with pytest.raises(BundleRefused, match="metadata-rollback"):
-        later.ports.trust.listed(later.ports.origin, Channel("canary"), MODEL)
+        looks(scene.board(origin=FolderOrigin(old)))
+
+
+def test_old_repository_after_all_local_metadata_was_lost(scene: Scene) -> None:
+    old = scene.copy("old")
+    scene.second()
+    board = scene.running()
+    forget(board)
+    with pytest.raises(BundleRefused, match="metadata-rollback"):
+        looks(scene.board(origin=FolderOrigin(old)))
+    assert looks(scene.board()) == 2  # and the true one heals the device
 
 
 def test_hub_offers_an_older_release_that_is_still_listed(scene: Scene) -> None:
@@ -297,6 +315,51 @@ def test_online_key_alone_publishes_nothing(scene: Scene, tmp_path: Path) -> Non
         scene.publisher.repository.accept("canary", prepared.role, prepared.files)
     publish_by_force(scene.publisher, "canary", prepared.role)
     refused(scene.board(), offer_of(next(iter(prepared.files)), other), Reason.SIGNATURE)
+
+
+def rotate_online_key(scene: Scene) -> Repository:
+    """Give the repository another online key by a new root, as its owner does after a theft."""
+    create_online_key(scene.folder / "new-online.pem")
+    online = online_signer(scene.folder / "new-online.pem")
+    metadata = Metadata[Root].from_bytes(scene.publisher.repository.root_bytes())
+    for role in ("snapshot", "timestamp"):
+        metadata.signed.revoke_key(scene.publisher.online.public_key.keyid, role)
+        metadata.signed.add_key(online.public_key, role)
+    metadata.signed.version = 2
+    metadata.signatures.clear()
+    metadata.sign(scene.publisher.keys.signers("root", passphrase=no_passphrase)[0])
+    (scene.repository / "metadata/2.root.json").write_bytes(metadata.to_bytes())
+    repository = Repository(scene.repository, online, now=NOW)
+    repository.publish()
+    return repository
+
+
+def test_stolen_online_key_is_outlived_by_a_rotation(scene: Scene) -> None:
+    """The thief signs a timestamp of 2040 with a huge version: neither time nor floor may stay with the device."""
+    clock = clock_at(datetime(1970, 1, 1, tzinfo=UTC), state=ClockState.UNSYNCHRONISED)
+    stolen = scene.copy("stolen")
+    file = stolen / "metadata/timestamp.json"
+    forged = Metadata[Timestamp].from_bytes(file.read_bytes())
+    forged.signed.version = 1 << 20
+    forged.signed.expires = datetime(2041, 1, 1, tzinfo=UTC)
+    forged.signed.unrecognized_fields["issued"] = "2040-01-01T00:00:00Z"
+    forged.sign(scene.publisher.online)
+    file.write_bytes(forged.to_bytes())
+    assert looks(scene.board(clock=clock, origin=FolderOrigin(stolen))) == 1
+    with pytest.raises(BundleRefused):
+        looks(scene.board(clock=clock))  # now the true repository seems to be old and long ended
+    rotate_online_key(scene)
+    assert looks(scene.board(clock=clock)) == 1
+
+
+def test_a_root_that_was_replaced_cannot_come_back(scene: Scene) -> None:
+    before = scene.copy("before")
+    rotate_online_key(scene)
+    board = scene.board()
+    assert looks(board) == 1
+    forget(board)
+    with pytest.raises(BundleRefused, match="root has version 1, this device has seen 2"):
+        looks(scene.board(origin=FolderOrigin(before)))
 
 
 def test_hub_cannot_move_a_device_to_another_channel(scene: Scene) -> None:

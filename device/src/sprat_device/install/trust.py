@@ -98,8 +98,8 @@ class Trust:
             fetcher = _Fetcher(origin, self._clock)
             updater = Updater(scratch, _URL, fetcher=fetcher, config=_CONFIG, bootstrap=self._root)
             trusted = updater._trusted_set  # the one private attribute: there is no public way to give the time
-            trusted.reference_time = self._as_time(_mark_of(floors))
-            # By then python-tuf has followed the roots: only now it is known whether the mark's key still counts.
+            # By the timestamp python-tuf has followed the roots: only now it is known whether the mark's key still
+            # counts. Whatever it has judged before that by the wall clock is judged again from here on.
             fetcher.before_timestamp = lambda: self._set_time(trusted, floors)
             updater.refresh()
             updater.get_targetinfo(path)
@@ -112,10 +112,8 @@ class Trust:
     def _set_time(self, trusted: Any, floors: Mapping[str, Any]) -> None:
         mark = _mark_of(floors)
         keyids = tuple(sorted(trusted.root.roles[Timestamp.type].keyids))
-        trusted.reference_time = self._as_time(mark if mark and mark.keyids == keyids else None)
-
-    def _as_time(self, mark: TimeMark | None) -> datetime:
-        return datetime.fromtimestamp(self._time(mark) / 1e6, UTC)
+        trusted_us = self._time(mark if mark and mark.keyids == keyids else None)
+        trusted.reference_time = datetime.fromtimestamp(trusted_us / 1e6, UTC)
 
     def _time(self, mark: TimeMark | None) -> int:
         return trusted_time.trusted_us(
