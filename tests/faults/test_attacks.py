@@ -325,6 +325,8 @@ def rotate_online_key(scene: Scene) -> Repository:
     for role in ("snapshot", "timestamp"):
         metadata.signed.revoke_key(scene.publisher.online.public_key.keyid, role)
         metadata.signed.add_key(online.public_key, role)
+    create_online_key(scene.folder / "root-2.pem")  # a further root key too: its floor must outlive that
+    metadata.signed.add_key(online_signer(scene.folder / "root-2.pem").public_key, "root")
     metadata.signed.version = 2
     metadata.signatures.clear()
     metadata.sign(scene.publisher.keys.signers("root", passphrase=no_passphrase)[0])
