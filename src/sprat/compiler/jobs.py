@@ -128,8 +128,10 @@ def _read_line(descriptor: int, timeout_s: float) -> bytes:
     deadline = time.monotonic() + timeout_s
     line = b""
     while not line.endswith(b"\n"):
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        # poll, not select: a busy notebook or hub may well have more than 1,024 files open.
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
         chunk = os.read(descriptor, 65536)
         if not chunk:
