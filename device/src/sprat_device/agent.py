@@ -99,6 +99,8 @@ class Agent:
         """Run until `stopped`; then flush what is buffered."""
         self._recorder.start()
         self._installer.boot()
+        # The desired state is kept before its offers are taken: a cut between the two must not lose them.
+        self._take_offers()
         for stream in self._streams:
             self._load_active(ModelName(stream.wanted.model))
         self._recorder.event("agent-started", {"agent": VERSION, "clock": self._clock.state()})
@@ -107,6 +109,7 @@ class Agent:
             while not stopped():
                 self._step()
         finally:
+            self._installer.stop()
             self._report(force=True)
             self._recorder.event("agent-stopped", {})
             for stream in self._streams:
@@ -210,7 +213,11 @@ class Agent:
         self._desired = desired
         self._files.write_atomic(self._state / "desired.json", desired.dump())
         self._recorder.apply(desired.telemetry)
-        for model, offer in desired.offers.items():
+        self._take_offers()
+
+    def _take_offers(self) -> None:
+        """Hand every offer to the installer; one that it knows changes nothing."""
+        for model, offer in self._desired.offers.items():
             if model in self._identity.models:
                 self._installer.offer(ModelName(model), offer)
             else:
