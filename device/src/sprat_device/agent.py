@@ -46,8 +46,14 @@ class Stream:
 
     wanted: InputSettings
     loop: Loop | None = None
-    digest: str = ""
+    followed: Installed | None = None
+    """What the slot held when it was last looked at: loaded, or tried in vain. It is not tried again."""
     runtime: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the bundle that answers, empty if none does."""
+        return "" if self.loop is None else self.loop.running
 
 
 @dataclass(slots=True)
@@ -101,8 +107,7 @@ class Agent:
         self._installer.boot()
         # The desired state is kept before its offers are taken: a cut between the two must not lose them.
         self._take_offers()
-        for stream in self._streams:
-            self._load_active(ModelName(stream.wanted.model))
+        self._follow_slots()
         self._recorder.event("agent-started", {"agent": VERSION, "clock": self._clock.state()})
         self._uplink.start()
         try:
@@ -124,7 +129,7 @@ class Agent:
         if now >= self._next_housekeeping_us:
             self._next_housekeeping_us = now + _HOUSEKEEPING_US
             self._keep_house(now)
-        running = [stream.loop for stream in self._streams if stream.loop is not None]
+        running = [stream.loop for stream in self._streams if stream.loop is not None and stream.loop.running]
         # With one source the wait may be long: housekeeping comes back on its own clock.
         wait_s = _HOUSEKEEPING_US / 1e6 / max(1, len(running))
         for loop in running:
@@ -134,8 +139,8 @@ class Agent:
 
     def _keep_house(self, now_us: int) -> None:
         self._take_mail(timeout_s=0)
-        for swap in self._installer.tick():
-            self._load(swap.model, swap.installed, swap.path)
+        self._installer.tick()
+        self._follow_slots()
         for code, detail in self._installer.events():
             self._recorder.event(code, detail)
         if now_us >= self._next_health_us:
@@ -145,31 +150,36 @@ class Agent:
 
     # Loading
 
-    def _load_active(self, model: ModelName) -> None:
-        active = self._installer.active(model)
-        if active is None:
-            _LOG.info("%s: no bundle yet, waiting for an offer", model)
-            return
-        self._load(model, *active)
-
-    def _load(self, model: ModelName, installed: Installed, path: Path) -> None:
-        """Load a bundle into every stream of its model; what cannot be loaded is told to the installer, which reverts."""
+    def _follow_slots(self) -> None:
+        """Let each stream answer with what the slot of its model holds."""
         for stream in self._streams:
-            if stream.wanted.model != model or stream.digest == installed.bundle:
+            model = ModelName(stream.wanted.model)
+            held = self._installer.active(model)
+            installed = held[0] if held else None
+            if installed == stream.followed:
                 continue
-            try:
-                session = Session.open(
-                    path, cache=self._state / "artifacts", prefer=self._settings.runtime.prefer,
-                    threads=self._settings.runtime.threads,
-                )  # fmt: skip
-                self._swap(stream, session, Origin(model, installed.release_seq, installed.bundle))
-            # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.
-            except Exception as exc:  # noqa: BLE001
-                _LOG.exception("%s: bundle %s cannot be loaded", model, installed.bundle[:12])
-                self._recorder.event("not-loaded", {"bundle": installed.bundle, "detail": str(exc)[:500]}, model=model)
-                self._installer.not_loaded(model, installed.bundle, str(exc))
-                return
-        self._installer.loaded(model, installed.bundle)
+            stream.followed = installed
+            if held is not None:
+                self._load(stream, Origin(model, held[0].release_seq, held[0].bundle), held[1])
+            elif stream.loop is not None:
+                stream.loop.unload()
+                _LOG.warning("%s: no bundle is left to answer, waiting for an offer", model)
+
+    def _load(self, stream: Stream, origin: Origin, path: Path) -> None:
+        """Load a bundle; one that cannot be loaded is told to the installer, which reverts, and the old one goes on."""
+        try:
+            session = Session.open(
+                path, cache=self._state / "artifacts", prefer=self._settings.runtime.prefer,
+                threads=self._settings.runtime.threads,
+            )  # fmt: skip
+            self._swap(stream, session, origin)
+        # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.
+        except Exception as exc:  # noqa: BLE001
+            _LOG.exception("%s: bundle %s cannot be loaded", origin.model, origin.bundle[:12])
+            self._recorder.event("not-loaded", {"bundle": origin.bundle, "detail": str(exc)[:500]}, model=origin.model)
+            self._installer.not_loaded(origin.model, origin.bundle, str(exc))
+        else:
+            self._installer.loaded(origin.model, origin.bundle)
 
     def _swap(self, stream: Stream, session: Session, origin: Origin) -> None:
         if stream.loop is None:
@@ -179,7 +189,6 @@ class Agent:
                 source, self._recorder, self._clock, self._observe(stream, origin.model), summary_interval_s=interval_s
             )
         stream.loop.swap(session, origin)
-        stream.digest = origin.bundle
         stream.runtime = session.runtime
         _LOG.info(
             "%s: release %d (%s) answers on %s", origin.model, origin.release_seq, origin.bundle[:12], session.runtime

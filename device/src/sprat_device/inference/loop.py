@@ -77,6 +77,11 @@ class Loop:
         self._loaded = (session, origin, tally)
         self.healthy = self.errors = 0
 
+    def unload(self) -> None:
+        """Let no bundle answer; the source stays open, and its index goes on when one answers again."""
+        self._summarise(self._clock.monotonic_us())
+        self._loaded = None
+
     def step(self, timeout_s: float) -> bool:
         """Handle the next reading; False if there was none within the time."""
         if self._loaded is None:

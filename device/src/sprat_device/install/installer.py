@@ -34,15 +34,6 @@ _PERSIST_EVERY: Final = 16
 Model = ModelName | str
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """From now on this bundle answers for the model."""
-
-    model: ModelName
-    installed: Installed
-    path: Path
-
-
 @dataclass(slots=True)
 class _Retry:
     failures: int = 0
@@ -80,7 +71,6 @@ class Installer:
         self._retries: dict[ModelName, _Retry] = {}
         self._verdicts: dict[ModelName, Verdict] = {}
         self._unpersisted: dict[ModelName, int] = {}
-        self._swaps: list[Swap] = []
         self._events: list[tuple[str, dict[str, Any]]] = []
 
     def boot(self) -> None:
@@ -92,7 +82,6 @@ class Installer:
             self._replay(model)
             self._leave_missing(model)
         self._clean()
-        self._swaps.clear()  # the agent asks for `active` after a boot
 
     def active(self, model: Model) -> tuple[Installed, Path] | None:
         """Return the bundle that shall answer, or None where there is none yet."""
@@ -118,8 +107,8 @@ class Installer:
             return
         self._begin(model, offer, attempts=install.attempts + 1 if same else 1)
 
-    def tick(self) -> list[Swap]:
-        """Look after the updater and the trials; return which bundles are to be loaded now, the newest last."""
+    def tick(self) -> None:
+        """Look after the updater and the trials; `active` may name another bundle afterwards."""
         self._reap()
         for model in self._models:
             self._follow(model)
@@ -130,8 +119,6 @@ class Installer:
             elif self._unpersisted.get(model, 0) >= _PERSIST_EVERY:
                 self._store(model, self._installs[model])
         self._start_updater()
-        swaps, self._swaps = self._swaps, []
-        return swaps
 
     def loaded(self, model: Model, digest: str) -> None:
         """Note that a bundle answers now."""
@@ -246,8 +233,6 @@ class Installer:
             return
         self._slots.store(model, pair)
         self._pairs[model] = pair
-        if pair.active:
-            self._swaps.append(Swap(model, pair.active, self._slots.path(pair.active.bundle)))
 
     def _leave_missing(self, model: ModelName) -> None:
         pair = self._pairs[model]

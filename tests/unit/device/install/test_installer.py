@@ -57,8 +57,10 @@ def on_trial(board: Board, offer: Offer) -> None:
 
 def test_a_trial_answers_and_the_old_bundle_stays_spare(world: World, board: Board) -> None:
     board.installer.offer(MODEL, world.offers[1])
-    swaps = [swap for _ in range(4) for swap in board.installer.tick()]
-    assert [(swap.installed.bundle, swap.path.exists()) for swap in swaps] == [(world.offers[1].bundle, True)]
+    board.run_until_trial()
+    held = board.installer.active(MODEL)
+    assert held is not None
+    assert (held[0].bundle, held[1].exists()) == (world.offers[1].bundle, True)
     slots = board.installer.reports()[MODEL]
     assert slots[:2] == (Installed(world.offers[1].bundle, 2), Installed(world.offers[0].bundle, 1))
     assert slots[2].phase is Phase.TRIAL
@@ -67,8 +69,8 @@ def test_a_trial_answers_and_the_old_bundle_stays_spare(world: World, board: Boa
 def test_errors_in_a_trial_bring_the_old_bundle_back(world: World, board: Board) -> None:
     on_trial(board, world.offers[1])
     board.predict(4, ok=False)
-    swaps = board.installer.tick()
-    assert [swap.installed.bundle for swap in swaps] == [world.offers[0].bundle]
+    board.installer.tick()
+    assert active(board) == world.offers[0].bundle
     assert (board.record.phase, board.record.reason) == (Phase.REVERTED, Reason.TOO_MANY_ERRORS)
     bundles = [path.name for path in (board.state / "bundles").iterdir()]
     assert bundles == [f"{world.offers[0].bundle}.sprat"]
@@ -77,14 +79,16 @@ def test_errors_in_a_trial_bring_the_old_bundle_back(world: World, board: Board)
 def test_a_bundle_that_does_not_load_is_reverted(world: World, board: Board) -> None:
     on_trial(board, world.offers[1])
     board.installer.not_loaded(MODEL, world.offers[1].bundle, "no such op")
-    assert [swap.installed.bundle for swap in board.installer.tick()] == [world.offers[0].bundle]
+    board.installer.tick()
+    assert active(board) == world.offers[0].bundle
     assert (board.record.reason, board.record.detail) == (Reason.NOT_LOADED, "no such op")
 
 
 def test_a_kept_bundle_that_no_longer_loads_gives_way_to_the_spare(world: World, board: Board) -> None:
     board.install(world.offers[1])
     board.installer.not_loaded(MODEL, world.offers[1].bundle, "flash is worn")
-    assert [swap.installed.bundle for swap in board.installer.tick()] == [world.offers[0].bundle]
+    board.installer.tick()
+    assert active(board) == world.offers[0].bundle
 
 
 def test_too_many_starts_revert_a_trial(world: World, board: Board) -> None:
@@ -119,7 +123,8 @@ def test_the_newest_offer_wins_over_a_trial(world: World, board: Board) -> None:
 
 def test_the_same_offer_again_changes_nothing(world: World, board: Board) -> None:
     board.installer.offer(MODEL, world.offers[0])
-    assert board.installer.tick() == []
+    board.installer.tick()
+    assert active(board) == world.offers[0].bundle
     assert board.installer.events() == []
 
 
@@ -166,7 +171,8 @@ def test_what_an_offline_install_staged_is_taken_up(world: World, board: Board) 
     records = Records(board.files, board.state)
     records.store(MODEL, Install(Phase.FETCHING, world.offers[1], attempts=1))
     assert work(MODEL, board.ports).phase is Phase.CHECKED
-    assert [swap.installed.bundle for swap in board.installer.tick()] == [world.offers[1].bundle]
+    board.installer.tick()
+    assert active(board) == world.offers[1].bundle
 
 
 def test_records_survive_the_disk(world: World, board: Board) -> None:

@@ -2,75 +2,27 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from tests.clock import ManualClock
 from tests.spools import draft, open_spool
+from tests.transports import ListTransport
 
 from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import topics, twin
 from sprat_device.contract.acks import Ack
-from sprat_device.contract.errors import HubUnreachable
-from sprat_device.contract.frame import open_frame
 from sprat_device.contract.ids import DeviceId
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.topics import Kind
 from sprat_device.contract.twin import Desired
 from sprat_device.telemetry.pacing import RESEND_S
 from sprat_device.telemetry.spool import DiskSpool
-from sprat_device.telemetry.transport import NO_SUBSCRIBERS, Connected, Lost, Message, Published, Signal, Will
+from sprat_device.telemetry.transport import NO_SUBSCRIBERS, Lost, Message, Published
 from sprat_device.telemetry.uplink import Command, Uplink
 
 DEVICE = DeviceId("d1")
-
-
-@dataclass
-class ListTransport:
-    """Keeps what was published, gives what a test queued."""
-
-    reachable: bool = True
-    session_present: bool = False
-    published: list[tuple[str, bytes]] = field(default_factory=list)
-    signals: deque[Signal] = field(default_factory=deque)
-    subscribed: tuple[str, ...] = ()
-    connects: int = 0
-
-    def connect(self, will: Will) -> None:
-        self.connects += 1
-        if not self.reachable:
-            raise HubUnreachable("nobody there")
-        self.signals.append(Connected(self.session_present))
-
-    def subscribe(self, wanted: tuple[str, ...]) -> None:
-        self.subscribed = wanted
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes = b"") -> int:
-        if not self.reachable:
-            raise HubUnreachable("gone")
-        self.published.append((topic, payload))
-        return len(self.published)
-
-    def receive(self, timeout_s: float) -> Signal | None:
-        return self.signals.popleft() if self.signals else None
-
-    def wake(self) -> None:
-        pass
-
-    def disconnect(self) -> None:
-        pass
-
-    def drop(self) -> None:
-        self.signals.clear()
-
-    def frames(self) -> list[tuple[Lane, int]]:
-        """Return lane and seq of the published frames, and forget them."""
-        wanted = topics.frames(DEVICE)
-        headers = [open_frame(payload).header for topic, payload in self.published if topic == wanted]
-        self.published = [entry for entry in self.published if entry[0] != wanted]
-        return [(header.lane, header.seq) for header in headers]
 
 
 @dataclass

@@ -1,0 +1,224 @@
+"""The agent around real rooms: its slots, spool and recorder are real; only the broker and the runtime are stood in for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tests.clock import ManualClock
+from tests.installs import MODEL, RUNTIMES, Board, offer_of
+from tests.samples import NOW, Publisher, bundle
+from tests.spools import open_spool
+from tests.transports import ListTransport
+from tests.unit.device.inference import bundles as tiny
+
+from sprat_device.agent import Agent, Inbox
+from sprat_device.board.settings import DeviceSettings, InputSettings, TelemetrySettings
+from sprat_device.contract import twin
+from sprat_device.contract.errors import MachineLacks
+from sprat_device.contract.ids import Digest
+from sprat_device.contract.phases import InstallPhase, Reason
+from sprat_device.contract.topics import Kind, topic
+from sprat_device.contract.twin import Desired, Offer, Reported
+from sprat_device.inference.runtimes.raw import RunFailed
+from sprat_device.inference.session import Session
+from sprat_device.telemetry.recorder import Recorder
+from sprat_device.telemetry.transport import Message
+from sprat_device.telemetry.uplink import Uplink
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+LOOPS = 60
+
+
+def answers(inputs: Arrays) -> Arrays:
+    return {"y": inputs["x"]}
+
+
+def fails(_inputs: Arrays) -> Arrays:
+    raise RunFailed("the op failed")
+
+
+class PolledUplink(Uplink):
+    """An uplink without its thread: the test's loop polls it."""
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        self.poll()
+
+
+class World:
+    """A publisher, a device's state folder, and what each bundle does when it is loaded."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.publisher = Publisher(folder / "publisher", now=NOW)
+        self.behaviour: dict[str, Callable[[Arrays], Arrays] | Exception] = {}
+        self.opened: list[str] = []
+        self.version = 0
+        np.savez(folder / "inputs.npz", x=np.ones((5, 3), np.float32))
+        patch.setattr(Session, "open", self._open)
+        patch.setattr("sprat_device.agent._HOUSEKEEPING_US", 1000)  # an idle loop waits this long in earnest
+
+    def release(self, name: str, does: Callable[[Arrays], Arrays] | Exception = answers) -> Offer:
+        path = bundle(self.folder / f"{name}.sprat", fill=name.encode())
+        self.behaviour[hashlib.sha256(path.read_bytes()).hexdigest()] = does
+        return offer_of(self.publisher.release(path), path, rollout=name)
+
+    def start(self) -> Life:
+        return Life(self)
+
+    def _open(self, path: Path, **_settings: object) -> Session:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.opened.append(digest)
+        does = self.behaviour[digest]
+        if isinstance(does, Exception):
+            raise does
+        return tiny.session(does, digest=Digest(digest))
+
+
+class Life:
+    """One start of the agent; `during` runs between two steps of its loop."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        state = world.folder / "state"
+        board = Board(state, world.publisher)
+        self.clock: ManualClock = board.clock
+        self.transport = ListTransport()
+        self.reports: list[Reported] = []
+        telemetry = TelemetrySettings(frame_interval_s=0.05)
+        inputs = InputSettings(model=MODEL, kind="replay", path=str(world.folder / "inputs.npz"), loop=True)
+        spool = open_spool(state / "spool", first_epoch=len(world.opened) + 1)
+
+        def uplink(inbox: Inbox) -> Uplink:
+            return PolledUplink(
+                board.identity.device, spool, self.transport, board.clock, telemetry,
+                on_desired=inbox.desired.put, on_command=inbox.commands.put,
+            )  # fmt: skip
+
+        self.agent = Agent(
+            state=state,
+            settings=replace(DeviceSettings(), inputs=(inputs,), telemetry=telemetry),
+            identity=board.identity,
+            files=board.files,
+            clock=board.clock,
+            spool=spool,
+            recorder=Recorder(spool, board.clock, telemetry),
+            installer=board.installer,
+            runtimes=RUNTIMES,
+            uplink=uplink,
+        )
+
+    def offer(self, offer: Offer) -> None:
+        """Let the hub's retained message arrive."""
+        self.world.version += 1
+        desired = Desired(incarnation="i", version=self.world.version, offers={MODEL: offer})
+        self.transport.signals.append(Message(topic(self.device, Kind.DESIRED), desired.dump(), "", b""))
+
+    @property
+    def device(self) -> Any:
+        return self.agent._identity.device
+
+    def run(self, loops: int = LOOPS) -> Life:
+        """Run the agent's loop so often, then stop it."""
+        left = loops
+
+        def stopped() -> bool:
+            nonlocal left
+            self.agent._uplink.poll()
+            self.clock.advance(0.3)
+            left -= 1
+            return left < 0
+
+        self.agent.run(stopped)
+        self.reports = [twin.parse_reported(raw) for raw in self.transport.take(Kind.REPORTED)]
+        return self
+
+    @property
+    def last(self) -> twin.ModelReport:
+        return self.reports[-1].models[MODEL]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def test_an_offer_is_installed_answers_and_is_proven(world: World) -> None:
+    life = world.start()
+    offer = world.release("one")
+    life.offer(offer)
+    life.run()
+    assert (life.last.running, life.last.install.phase) == (offer.bundle, InstallPhase.CONFIRMED)
+    assert life.last.healthy > 4
+
+
+def test_the_next_start_answers_without_a_hub(world: World) -> None:
+    life = world.start()
+    offer = world.release("one")
+    life.offer(offer)
+    life.run()
+    again = world.start()
+    again.transport.reachable = False
+    again.run()
+    assert again.agent._streams[0].digest == offer.bundle
+    assert again.agent._streams[0].loop.healthy > 4  # type: ignore[union-attr]
+
+
+def test_a_bundle_that_does_not_load_leaves_the_old_one_answering(world: World) -> None:
+    first, second = world.release("one"), world.release("two", MachineLacks("no such runtime"))
+    life = world.start()
+    life.offer(first)
+    life.run()
+    life = world.start()
+    life.offer(second)
+    life.run()
+    assert (life.last.running, life.last.install.phase) == (first.bundle, InstallPhase.REVERTED)
+    assert life.last.install.reason == Reason.NOT_LOADED
+    assert world.opened.count(second.bundle) == 1
+
+
+def test_a_first_bundle_that_fails_answers_no_longer_and_the_next_one_does(world: World) -> None:
+    bad, good = world.release("bad", fails), world.release("good")
+    life = world.start()
+    life.offer(bad)
+    life.run()
+    assert (life.last.running, life.last.active, life.last.install.phase) == ("", None, InstallPhase.REVERTED)
+    life = world.start()
+    life.offer(good)
+    life.run()
+    assert life.last.running == good.bundle
+
+
+def test_the_same_bytes_under_a_new_release_are_told_under_its_number(world: World) -> None:
+    first = world.release("one")
+    life = world.start()
+    life.offer(first)
+    life.run()
+    path = world.folder / "one.sprat"
+    second = offer_of(world.publisher.release(path), path, rollout="again")
+    assert (second.bundle, second.release_seq) == (first.bundle, first.release_seq + 1)
+    life = world.start()
+    life.offer(second)
+    life.run()
+    assert life.last.active == twin.Installed(second.bundle, second.release_seq)
+    assert world.opened.count(first.bundle) == 3  # at first, at the start, and under its new number
+
+
+def test_an_offer_for_a_model_that_is_not_pinned_is_told_and_left(world: World) -> None:
+    life = world.start()
+    offer = world.release("one")
+    world.version += 1
+    desired = Desired(incarnation="i", version=world.version, offers={"stranger": offer})
+    life.transport.signals.append(Message(topic(life.device, Kind.DESIRED), desired.dump(), "", b""))
+    life.run()
+    assert life.last.running == ""
+    assert (life.reports[-1].applied_incarnation, life.reports[-1].applied_version) == ("i", world.version)
