@@ -23,7 +23,8 @@ from tests.samples import bundle, no_passphrase
 from sprat.client import HubClient
 from sprat.publish.keys import KeyFolder, parse_public
 from sprat.publish.repository import initial_metadata, prepare_release
-from sprat_device.board import identity
+from sprat_device.board.enrol import enrol
+from sprat_device.board.identity import Identity
 from sprat_device.contract import enrolment
 from sprat_device.contract.errors import SpratError
 from sprat_device.contract.ids import Channel
@@ -123,11 +124,11 @@ def token(hub: Hub, device: str = "") -> str:
         return str(client.make_token(["digits"], channel="canary", device=device)["token"])
 
 
-def enrolled(hub: Hub, state: Path, device: str) -> identity.Identity:
-    return identity.enrol(hub.run["device_url"], token(hub, device), state)
+def enrolled(hub: Hub, state: Path, device: str) -> Identity:
+    return enrol(hub.run["device_url"], token(hub, device), state)
 
 
-def pool(hub: Hub, who: identity.Identity | None) -> urllib3.PoolManager:
+def pool(hub: Hub, who: Identity | None) -> urllib3.PoolManager:
     context = ssl.create_default_context(cafile=str(hub.folder / "certs" / "ca.pem"))
     if who is not None:
         context.load_cert_chain(who.certificate, who.key)
@@ -152,7 +153,7 @@ def test_a_wrong_token_is_refused_in_one_line(hub: Hub, tmp_path: Path) -> None:
     right = enrolment.parse_token(token(hub))
     wrong = enrolment.EnrolToken("guessed", right.ca_sha256, right.root_sha256).dump()
     with pytest.raises(SpratError, match="this hub did not make it") as caught:
-        identity.enrol(hub.run["device_url"], wrong, tmp_path)
+        enrol(hub.run["device_url"], wrong, tmp_path)
     assert caught.value.exit_code == 1
     assert "\n" not in str(caught.value)
     assert "guessed" not in str(caught.value)
@@ -165,18 +166,18 @@ def test_a_token_of_another_hub_is_refused_before_anything_is_sent(hub: Hub, tmp
         enrolment.EnrolToken(right.secret, right.ca_sha256, enrolment.digest("0" * 64)),
     ):
         with pytest.raises(SpratError, match="not the hub that made the token"):
-            identity.enrol(hub.run["device_url"], foreign.dump(), tmp_path)
+            enrol(hub.run["device_url"], foreign.dump(), tmp_path)
     with hub.client as client:
         assert "elsewhere" not in {device["id"] for device in client.devices()}
 
 
 def test_a_used_token_is_refused_for_another_device(hub: Hub, tmp_path: Path) -> None:
     once = token(hub, "once")
-    first = identity.enrol(hub.run["device_url"], once, tmp_path / "first")
+    first = enrol(hub.run["device_url"], once, tmp_path / "first")
     with pytest.raises(SpratError, match="used already") as caught:
-        identity.enrol(hub.run["device_url"], once, tmp_path / "second")
+        enrol(hub.run["device_url"], once, tmp_path / "second")
     assert caught.value.exit_code == 1
-    again = identity.enrol(hub.run["device_url"], once, tmp_path / "first")
+    again = enrol(hub.run["device_url"], once, tmp_path / "first")
     assert again.certificate.read_bytes() == first.certificate.read_bytes()
 
 

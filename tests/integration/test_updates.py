@@ -21,8 +21,9 @@ from tests.served import DevicePort
 
 from sprat_device.board import identity
 from sprat_device.board.clock import SystemClock
+from sprat_device.board.enrol import EnrolRefused, enrol
 from sprat_device.board.files import OsFiles
-from sprat_device.board.identity import EnrolRefused, Identity
+from sprat_device.board.identity import Identity
 from sprat_device.board.settings import DeviceSettings, InstallSettings
 from sprat_device.contract.errors import HubUnreachable, MachineLacks
 from sprat_device.contract.ids import Digest
@@ -56,7 +57,7 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def device(port: DevicePort, state: Path) -> Identity:
-    return identity.enrol(port.url, port.token().dump(), state, device="d1")
+    return enrol(port.url, port.token().dump(), state, device="d1")
 
 
 def ports(state: Path, device: Identity, **more: Any) -> Ports:
@@ -79,7 +80,7 @@ def begin(state: Path, offer: Offer) -> Records:
 
 
 def test_enrolment_pins_what_the_token_names(port: DevicePort, state: Path) -> None:
-    found = identity.enrol(port.url, port.token().dump(), state, device="d1")
+    found = enrol(port.url, port.token().dump(), state, device="d1")
     assert (found.device, found.channel, found.models) == ("d1", "canary", ("digits",))
     assert found.root.read_bytes() == port.root
     assert stat.S_IMODE(found.key.stat().st_mode) == 0o600
@@ -88,7 +89,7 @@ def test_enrolment_pins_what_the_token_names(port: DevicePort, state: Path) -> N
 
 def test_enrolling_again_keeps_the_key(port: DevicePort, device: Identity, state: Path) -> None:
     before = device.key.read_bytes()
-    identity.enrol(port.url, port.token().dump(), state, device="d1")
+    enrol(port.url, port.token().dump(), state, device="d1")
     assert device.key.read_bytes() == before
 
 
@@ -96,20 +97,20 @@ def test_enrolling_again_keeps_the_key(port: DevicePort, device: Identity, state
 def test_a_hub_that_is_not_the_tokens_is_refused(port: DevicePort, state: Path, what: str) -> None:
     token = replace(port.token(), **{what: Digest(hashlib.sha256(b"another").hexdigest())})
     with pytest.raises(EnrolRefused, match="get a new token"):
-        identity.enrol(port.url, token.dump(), state)
+        enrol(port.url, token.dump(), state)
     assert not state.exists()
 
 
 def test_a_spent_token_says_so_and_leaves_no_identity(port: DevicePort, state: Path) -> None:
     with pytest.raises(EnrolRefused, match="this token is spent"):
-        identity.enrol(port.url, replace(port.token(), secret="other").dump(), state)
+        enrol(port.url, replace(port.token(), secret="other").dump(), state)
     with pytest.raises(MachineLacks, match="enrol"):
         identity.load(state)
 
 
 def test_no_hub_at_the_address(port: DevicePort, state: Path) -> None:
     with pytest.raises(HubUnreachable):
-        identity.enrol("https://127.0.0.1:1", port.token().dump(), state)
+        enrol("https://127.0.0.1:1", port.token().dump(), state)
 
 
 # Updates

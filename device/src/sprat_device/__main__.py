@@ -95,10 +95,10 @@ def _say(parsed: argparse.Namespace, document: dict[str, Any], line: str) -> int
 
 
 def _enrol(parsed: argparse.Namespace) -> int:
-    from sprat_device.board import identity
+    from sprat_device.board.enrol import enrol
 
     token = sys.stdin.readline() if parsed.token == "-" else parsed.token  # noqa: S105 - not a password
-    found = identity.enrol(parsed.hub, token, parsed.state, device=parsed.device)
+    found = enrol(parsed.hub, token, parsed.state, device=parsed.device)
     return _say(
         parsed,
         {"device": found.device, "channel": found.channel, "models": list(found.models)},
