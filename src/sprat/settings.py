@@ -6,7 +6,6 @@ names). An unknown key is an error that names its line and the nearest known key
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sprat.errors import WrongUse
+from sprat_device.contract.errors import did_you_mean
 
 PREFIX: Final = "SPRAT_"
 _FILE_VARIABLE: Final = "SPRAT_SETTINGS"
@@ -73,9 +73,8 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
 
 def unknown_key(key: str, known: tuple[str, ...], where: str) -> str:
     """Return the sentence for an unknown key: where it stands, and the nearest known one."""
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known) or 'none'}"
-    return f"{where}: unknown key {key!r}; {hint}"
+    hint = did_you_mean(key, known) or f"; known keys: {', '.join(known) or 'none'}"
+    return f"{where}: unknown key {key!r}{hint}"
 
 
 def line_of(text: str, path: tuple[str, ...]) -> int:

@@ -6,7 +6,6 @@ from the default below. An unknown key is an error that names its line and the n
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sprat_device.board import values
-from sprat_device.contract.errors import ContractError, WrongUse
+from sprat_device.contract.errors import ContractError, WrongUse, did_you_mean
 from sprat_device.contract.ids import model_name
 from sprat_device.contract.phases import ClockState
 from sprat_device.contract.twin import Detail
@@ -159,7 +158,7 @@ def load(
             inputs, inputs_from = value, "flag"
             continue
         if key not in KEYS:
-            raise WrongUse(f"flag {key!r}: unknown setting{_nearest(key, KEYS)}")
+            raise WrongUse(f"flag {key!r}: unknown setting{did_you_mean(key, KEYS)}")
         found[key], origins[key] = value, "flag"
     return _build(found, origins, inputs, inputs_from)
 
@@ -198,13 +197,13 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     known = [*KEYS, "inputs"]
     for key in found:
         if key not in known:
-            raise WrongUse(f"{path}:{values.line_of(text, key)}: unknown setting {key!r}{_nearest(key, known)}")
+            raise WrongUse(f"{path}:{values.line_of(text, key)}: unknown setting {key!r}{did_you_mean(key, known)}")
     inputs = found.get("inputs", [])
     for i, entry in enumerate(inputs if isinstance(inputs, list) else []):
         for key in entry if isinstance(entry, dict) else ():
             if key not in _INPUT_KEYS:
                 line = values.line_of(text, f"inputs.{key}", table=i)
-                raise WrongUse(f"{path}:{line}: unknown setting {key!r} of [[inputs]]{_nearest(key, _INPUT_KEYS)}")
+                raise WrongUse(f"{path}:{line}: unknown setting {key!r} of [[inputs]]{did_you_mean(key, _INPUT_KEYS)}")
     return found, {key: f"{path}:{values.line_of(text, key)}" for key in found}
 
 
@@ -214,7 +213,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
         if name in known:
             yield known[name], value
         elif name.startswith(tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)):
-            raise WrongUse(f"environment {name}: unknown setting{_nearest(name, known)}")
+            raise WrongUse(f"environment {name}: unknown setting{did_you_mean(name, known)}")
 
 
 def _input(raw: object, where: str, came_from: str) -> InputSettings:
@@ -225,7 +224,7 @@ def _input(raw: object, where: str, came_from: str) -> InputSettings:
             raise WrongUse(f"{where} ({came_from}): {key!r} is missing")
     for key in raw:
         if key not in _INPUT_KEYS:
-            raise WrongUse(f"{where} ({came_from}): unknown setting {key!r}{_nearest(key, _INPUT_KEYS)}")
+            raise WrongUse(f"{where} ({came_from}): unknown setting {key!r}{did_you_mean(key, _INPUT_KEYS)}")
     return InputSettings(
         **{key: _read(_INPUT_KEYS[key], f"{where}.{key}", value, came_from) for key, value in raw.items()}
     )
@@ -242,11 +241,6 @@ def _read(entry: Field[Any], key: str, raw: object, came_from: str) -> Any:
 
 def _variable(key: str) -> str:
     return PREFIX + key.replace(".", "_").upper()
-
-
-def _nearest(key: str, known: Mapping[str, object] | list[str]) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
-    return f"; the nearest known is {close[0]!r}" if close else ""
 
 
 def _look_up(settings: DeviceSettings, key: str) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from sprat_device.contract.phases import Reason
@@ -48,3 +49,11 @@ class MachineLacks(SpratError):
     """The machine lacks a program, a package, space or a right; the message says how to get it."""
 
     exit_code = 4
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that names the nearest known word, empty where none is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake pays for it
+
+    near = get_close_matches(found, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {str(near[0])!r}?" if near else ""

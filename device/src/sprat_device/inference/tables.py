@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat_device.contract import arrays as contract_arrays
-from sprat_device.contract.errors import WrongUse
+from sprat_device.contract.errors import WrongUse, did_you_mean
 from sprat_device.contract.manifest import Manifest, TensorSpec
 from sprat_device.contract.records import NO_LABEL
 from sprat_device.inference.sources import replay
@@ -78,9 +77,7 @@ def _input(spec: TensorSpec, columns: Mapping[str, list[str]], path: Path) -> np
     names = spec.features or (spec.name,)
     for name in names:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise WrongUse(f"{path}: column {name!r} is missing{hint}")
+            raise WrongUse(f"{path}: column {name!r} is missing{did_you_mean(name, columns)}")
     try:
         cells = [[_cell(text, spec) for text in columns[name]] for name in names]
         table = np.array(cells, dtype=reading_dtype(spec)).T

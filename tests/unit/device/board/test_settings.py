@@ -52,8 +52,8 @@ def test_a_fixed_clock_state_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[telemetry]\n\ncap_byte = 3\n", r"sprat.toml:3: .*'telemetry.cap_byte'; the nearest known is 'telemetry.cap_bytes'"),
-        ("log_levl = 'info'\n", r"sprat.toml:1: .*nearest known is 'log_level'"),
+        ("[telemetry]\n\ncap_byte = 3\n", r"sprat.toml:3: .*'telemetry.cap_byte'; did you mean 'telemetry.cap_bytes'"),
+        ("log_levl = 'info'\n", r"sprat.toml:1: .*did you mean 'log_level'"),
         ("log_level = 'loud'\n", "sprat.toml:1.*found 'loud', expected one of debug"),
         ("[runtme]\nthreads = 1\n", "sprat.toml:1: unknown setting 'runtme'"),
         ("[install]\nattempts = true\n", "found True, expected an integer from 1 to 100"),
@@ -75,7 +75,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, messag
 
 
 def test_unknown_variables_of_our_sections_and_flags_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match=r"SPRAT_INSTALL_ATTEMPT: .*nearest known is 'SPRAT_INSTALL_ATTEMPTS'"):
+    with pytest.raises(WrongUse, match=r"SPRAT_INSTALL_ATTEMPT: .*did you mean 'SPRAT_INSTALL_ATTEMPTS'"):
         settings.load(tmp_path, environment={"SPRAT_INSTALL_ATTEMPT": "1"})
     with pytest.raises(WrongUse, match="flag 'log-level'"):
         settings.load(tmp_path, flags={"log-level": "info"})
