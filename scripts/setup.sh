@@ -66,3 +66,17 @@ make_device_runtime() {
     printf '%s' "$want" >"$stamp"
   fi
 }
+
+# The device's wheel in an environment of its own, with pytest and no runtime: an editable install hides what the wheel forgets.
+make_device_alone() {
+  local stamp want
+  want=$(find device -name '*.py' -o -name '*.toml' -o -name constraints.txt | sort | xargs cat | sha256sum | cut -d' ' -f1)
+  stamp=.venv-device/installed-from
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
+    say "installing the device's wheel into an environment of its own"
+    [ -x .venv-device/bin/python ] || .venv/bin/python -m venv .venv-device
+    .venv-device/bin/python -m pip install -q -c device/constraints.txt --force-reinstall ./device
+    .venv-device/bin/python -m pip install -q -c constraints.txt pytest pytest-timeout hypothesis
+    printf '%s' "$want" >"$stamp"
+  fi
+}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from sprat.publish.repository import Repository, create, prepare_release
 from sprat_device.contract.bundle import Baseline, GoldenSet
 from sprat_device.contract.ids import Channel, Digest, ModelName
 from sprat_device.contract.manifest import Artifact, Format, Golden, Manifest, Task, TensorSpec, Tolerance
-from sprat_device.contract.release import Release
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -94,9 +92,3 @@ class Publisher:
 
 def _sha(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest())
-
-
-def release_for(**changes: Any) -> Release:
-    """Return a signed entry for any machine with LiteRT or tflite-runtime."""
-    plain = Release(ModelName("digits"), "generic", 1, "sig", {"litert": "2.0", "tflite": "2.14"}, (), 100, 100)
-    return replace(plain, **changes)

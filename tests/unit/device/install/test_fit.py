@@ -1,10 +1,12 @@
 import pytest
-from tests.samples import release_for
 
 from sprat_device.contract.errors import BundleRefused
+from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import Reason
+from sprat_device.contract.release import Release
 from sprat_device.install.fit import Machine, at_least, choose_runtime, require_fit
 
+RELEASE = Release(ModelName("digits"), "generic", 1, "sig", {"litert": "2.0", "tflite": "2.14"}, (), 100, 100)
 BOARD = Machine("aarch64", 400_000, {"tflite": "2.14.0", "litert": "2.3.0"}, ("litert", "tflite"))
 
 
@@ -31,6 +33,6 @@ def test_a_lacking_runtime_is_named_with_what_is_there() -> None:
 
 def test_disk_that_is_too_full() -> None:
     with pytest.raises(BundleRefused) as caught:
-        require_fit(release_for(), BOARD, free_kib=99, missing_kib=100)
+        require_fit(RELEASE, BOARD, free_kib=99, missing_kib=100)
     assert caught.value.reason is Reason.NO_FLASH
-    assert require_fit(release_for(), BOARD, free_kib=100, missing_kib=100) == "litert"
+    assert require_fit(RELEASE, BOARD, free_kib=100, missing_kib=100) == "litert"

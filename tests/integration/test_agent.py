@@ -32,6 +32,7 @@ from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.transport import Message
 from sprat_device.telemetry.uplink import Uplink
 
+pytestmark = pytest.mark.integration
 Arrays = Mapping[str, npt.NDArray[Any]]
 LOOPS = 60
 

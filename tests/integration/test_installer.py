@@ -1,3 +1,5 @@
+"""The installer over a signed repository: trials, reverts, retries, and what a start takes up."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,8 @@ from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed, Offer
 from sprat_device.install.record import Install, Records
 from sprat_device.install.work import work
+
+pytestmark = pytest.mark.integration
 
 
 class World:
