@@ -19,7 +19,7 @@ from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
 from sprat_device.board.health import Health, facts
 from sprat_device.board.identity import Identity
-from sprat_device.board.settings import DeviceSettings, InputSettings
+from sprat_device.board.settings import FILE_NAME, DeviceSettings, InputSettings
 from sprat_device.commands import Commands
 from sprat_device.contract import summary, twin
 from sprat_device.contract.errors import ContractError
@@ -108,6 +108,7 @@ class Agent:
         # The desired state is kept before its offers are taken: a cut between the two must not lose them.
         self._take_offers()
         self._follow_slots()
+        self._warn_of_unfed_models()
         self._recorder.event("agent-started", {"agent": VERSION, "clock": self._clock.state()})
         self._uplink.start()
         try:
@@ -143,12 +144,20 @@ class Agent:
         self._follow_slots()
         for code, detail in self._installer.events():
             self._recorder.event(code, detail)
+            _LOG.info("%s: %s", code, ", ".join(f"{key} {value}" for key, value in detail.items() if value))
         if now_us >= self._next_health_us:
             self._next_health_us = now_us + int(self._settings.telemetry.summary_interval_s * 1e6)
             self._recorder.summary(summary.HEALTH_CODE, self._health.sample())
         self._report(force=False)
 
     # Loading
+
+    def _warn_of_unfed_models(self) -> None:
+        for model in set(self._identity.models) - {stream.wanted.model for stream in self._streams}:
+            _LOG.warning(
+                "%s: no input feeds it, so nothing is predicted and no trial ends; add an [[inputs]] to %s",
+                model, self._state / FILE_NAME,
+            )  # fmt: skip
 
     def _follow_slots(self) -> None:
         """Let each stream answer with what the slot of its model holds."""

@@ -24,6 +24,8 @@ def connect(hub: str | None) -> HubClient:
     found = settings.read({"hub": hub})
     if not found.hub:
         raise WrongUse("no hub is named; give --hub URL or set SPRAT_HUB (`sprat hub run` prints the address)")
+    if not found.token:
+        raise WrongUse("no token is set; export SPRAT_TOKEN, at first with what `sprat hub init` wrote to admin.token")
     return HubClient(found.hub, found.token)
 
 

@@ -10,12 +10,10 @@ from typing import Annotated
 import typer
 
 from sprat import settings as settings_
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 from sprat.errors import GateFailed
 
-app = typer.Typer(
-    no_args_is_help=True, help="Content-addressed snapshots of data sets.\n\nExample: sprat data add readings.csv"
-)
+app = noun("Content-addressed snapshots of data sets.\n\nExample: sprat data add readings.csv")
 
 
 @app.command()
@@ -80,7 +78,9 @@ def check(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Look for missing values, constant and doubled columns; exit 1 if there are findings.
+    """Look for missing values, constant and doubled columns.
+
+    The exit code is 1 where something was found.
 
     Example: sprat data check readings.csv
     """

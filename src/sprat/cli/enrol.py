@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sprat.cli.connection import HubOption, age, connect, labels_of
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = noun()
 
 
 @app.command()
@@ -60,7 +60,9 @@ def list_(hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = Fals
 
 @app.command()
 def revoke(device: str, hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Put a device out of the fleet, at once; its id may be given to another board afterwards.
+    """Put a device out of the fleet, at once.
+
+    Its id may be given to another board afterwards.
 
     Example: sprat enrol revoke kitchen
     """

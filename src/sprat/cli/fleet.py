@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from sprat.cli.connection import HubOption, age, connect, labels_of
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = noun()
 
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="name=value; may be repeated.")]
 
@@ -95,7 +95,9 @@ def set_(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Tune a device through its desired twin; what is left out goes back to the device's own setting.
+    """Tune a device through its desired twin.
+
+    What is left out goes back to the device's own setting.
 
     Example: sprat fleet set kitchen --detail summary
     """

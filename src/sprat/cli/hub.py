@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sprat.cli.connection import HubOption, connect
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = noun()
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the hub.")]
 
@@ -24,7 +24,7 @@ def init(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Make a hub: its CA, its certificates, its online signing key and the first login.
+    """Make a hub: CA, certificates, online signing key, login.
 
     Example: sprat hub init ~/hub --name hub.example.org
     """
@@ -41,7 +41,7 @@ def init(
         document,
         f"login     {made.login}",
         f"password  {made.password}   (shown this once)",
-        f"API token in {made.folder.admin_token}",
+        f"API token in {made.folder.admin_token}; commands find it by: export SPRAT_TOKEN=$(cat {made.folder.admin_token})",
     )
 
 
@@ -62,7 +62,7 @@ def run(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Run a hub until Ctrl-C: broker, ingest, rollouts, API and console over one folder.
+    """Run a hub until Ctrl-C: broker, ingest, API and console.
 
     Example: sprat hub run ~/hub --console-port 8080
     """

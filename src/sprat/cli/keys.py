@@ -10,7 +10,7 @@ import typer
 
 from sprat import settings as settings_
 from sprat.cli.connection import HubOption, connect
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 from sprat.cli.passphrases import Asked, unencrypted
 from sprat.cli.shelf import ONLINE_KEY, KeysOption, RepoOption
 from sprat.errors import WrongUse
@@ -18,7 +18,7 @@ from sprat.errors import WrongUse
 if TYPE_CHECKING:
     from sprat.publish.keys import KeyFolder, Passphrase
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = noun()
 
 
 @app.command()
@@ -31,7 +31,7 @@ def init(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Make the signing keys, and begin the signed repository of a hub or of a folder with them.
+    """Make the signing keys and begin the signed repository.
 
     Keys that are there already are used as they are. The passphrase comes from SPRAT_KEY_PASSPHRASE, else it is asked.
 

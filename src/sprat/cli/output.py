@@ -19,6 +19,13 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on std
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the result and errors.")]
 
 
+def noun(help_: str | None = None) -> typer.Typer:
+    """Return the app of one noun: plain text, no colours that a pipe would have to strip."""
+    return typer.Typer(
+        help=help_, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """How one command talks."""

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from sprat.cli.connection import HubOption, age, connect, labels_of
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 from sprat.errors import GateFailed, WrongUse
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = noun()
 
 Release = Annotated[str, typer.Argument(metavar="MODEL@SEQ", help="The release, such as digits@3.")]
 Channel = Annotated[str, typer.Option(help="The channel that lists it.")]
@@ -31,7 +31,7 @@ def plan(
     release: Release, channel: Channel, wave: Waves = None, device: Devices = None, label: Labels = None,
     hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False,
 ) -> None:  # fmt: skip
-    """Tell beforehand which devices a rollout would reach, in which wave, and who does not fit.
+    """Tell which devices a rollout would reach, and in which wave.
 
     Example: sprat rollout plan digits@3 --channel canary --wave 10% --wave 100%
     """
@@ -104,7 +104,7 @@ def list_(hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = Fals
 
 @app.command()
 def show(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Tell everything of one rollout: its devices, gates and what happened.
+    """Tell a rollout's devices, gates and what happened.
 
     Example: sprat rollout show digits-3-a1b2c3
     """
@@ -123,7 +123,9 @@ def show(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quiet:
 
 @app.command()
 def watch(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Follow a rollout until it completes, is aborted or pauses; exit code 1 unless it completed.
+    """Follow a rollout to its end or a pause.
+
+    The exit code is 1 unless it completed.
 
     Example: sprat rollout watch digits-3-a1b2c3
     """
@@ -164,7 +166,7 @@ def resume(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quie
 
 @app.command()
 def abort(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """End a rollout and take back the offers of devices that are not done.
+    """End a rollout; devices that are not done keep what they run.
 
     Example: sprat rollout abort digits-3-a1b2c3
     """

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from sprat import settings as settings_
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 from sprat.errors import WrongUse
 
-app = typer.Typer(no_args_is_help=True, help="Every build that was made here.\n\nExample: sprat runs list")
+app = noun("Every build that was made here.\n\nExample: sprat runs list")
 
 
 def record(folder: Path, document: dict[str, Any]) -> str:

@@ -16,10 +16,10 @@ from urllib.parse import unquote, urlparse
 import typer
 
 from sprat import settings as settings_
-from sprat.cli.output import JsonFlag, Output, QuietFlag
+from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 from sprat.errors import MachineLacks, WrongUse
 
-app = typer.Typer(no_args_is_help=True, help="Environments to check bundles on.\n\nExample: sprat runtimes add tflite")
+app = noun("Environments to check bundles on.\n\nExample: sprat runtimes add tflite")
 
 EXTRAS: Final = ("tflite", "litert", "onnx")
 
