@@ -52,6 +52,7 @@ class CuttingFiles(OsFiles):
         self.dead = False
         self._synced: dict[Path, int] = {}  # bytes on the disk of each file that has more in flight
         self._names: list[_Name] = []
+        self._open: list[_CuttingAppender] = []
 
     def create(self, path: Path) -> Appender:
         """Open a file for appending, empty."""
@@ -60,14 +61,14 @@ class CuttingFiles(OsFiles):
         file = super().create(path)
         self._synced[path] = 0
         self._renamed({path.parent}, lambda: _restore(path, before))
-        return _CuttingAppender(self, path, file)
+        return self._opened(path, file)
 
     def append(self, path: Path) -> Appender:
         """Open a file for appending."""
         if not path.exists():
             return self.create(path)
         self._alive()
-        return _CuttingAppender(self, path, super().append(path))
+        return self._opened(path, super().append(path))
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file, durably."""
@@ -118,6 +119,10 @@ class CuttingFiles(OsFiles):
     def _renamed(self, folders: set[Path], undo: Callable[[], None]) -> None:
         self._names.append(_Name(set(folders), undo))
 
+    def _opened(self, path: Path, file: Appender) -> Appender:
+        self._open.append(_CuttingAppender(self, path, file))
+        return self._open[-1]
+
     def _alive(self) -> None:
         if self.dead:
             raise PowerCut
@@ -130,6 +135,8 @@ class CuttingFiles(OsFiles):
                 torn_write()
             self.dead = True
             self._lose()
+            for file in self._open:  # a dead process holds no files
+                file.close()
             raise PowerCut
 
     def _lose(self) -> None:
@@ -149,6 +156,7 @@ class _CuttingAppender:
         self._disk = disk
         self._path = path
         self._file = file
+        self._closed = False
 
     def write(self, data: bytes) -> None:
         self._disk._synced.setdefault(self._path, self._path.stat().st_size)
@@ -160,7 +168,9 @@ class _CuttingAppender:
         self._disk._synced.pop(self._path, None)
 
     def close(self) -> None:
-        self._file.close()
+        if not self._closed:  # the power cut may have come first
+            self._closed = True
+            self._file.close()
 
 
 def _tear(path: Path, synced: int, *, keep: bool) -> None:

@@ -107,6 +107,7 @@ def _verify(folder: Path, seen: Witness) -> None:
     again = open_spool(folder, OsFiles(), cap_bytes=CAP, first_epoch=950)
     assert waiting(again) == waiting(spool)
     assert again.ledger() == spool.ledger()
+    again.close()
 
 
 Life = Callable[[DiskSpool, Witness], None]
@@ -136,6 +137,7 @@ def _run(folder: Path, files: CuttingFiles, lives: list[Life], seen: Witness) ->
     spool = open_spool(folder, files, cap_bytes=CAP)
     for life in lives:
         life(spool, seen)
+    spool.close()
 
 
 @pytest.mark.parametrize("loss", Loss)

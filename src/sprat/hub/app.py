@@ -24,6 +24,7 @@ from sprat.hub import http
 from sprat.hub.access import require_declared
 from sprat.hub.api import device_port, devices, hub, releases, rollouts, telemetry
 from sprat.hub.console import console_router
+from sprat.hub.demo_broker import warning_of
 from sprat.hub.folder import HubFolder, write_private
 from sprat.hub.parts import Listen, assembled, kept_port
 from sprat.hub.ports import LOOPBACK_HOSTS, Server, bind, console_server, device_server
@@ -38,7 +39,7 @@ def console_app(services: Services) -> FastAPI:
     app = _app(services)
     for part in (hub, devices, releases, rollouts, telemetry):
         app.include_router(part.router)
-    app.include_router(console_router(services))
+    app.include_router(console_router(services, warning=warning_of(services.broker)))
     require_declared(app)
     return app
 

@@ -136,12 +136,12 @@ def epoch_of(device: str) -> int:
     return int.from_bytes(hashlib.sha256(device.encode()).digest()[:8], "big")
 
 
-def app_over(parts: Parts) -> FastAPI:
+def app_over(parts: Parts, *, warning: str = "") -> FastAPI:
     """The console's app, as the hub puts it together."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.services = parts
     http.install(app)
-    app.include_router(console_router(parts))
+    app.include_router(console_router(parts, warning=warning))
     return app
 
 

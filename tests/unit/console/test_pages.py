@@ -5,8 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from tests.unit.console.conftest import Lab
-from tests.unit.console.lab_fleet import HOSTILE
+from tests.unit.console.conftest import Lab, browser
+from tests.unit.console.lab_fleet import HOSTILE, PASSWORD, app_over
 
 PAGES = ("/", "/devices", "/devices/pi-03", "/releases", "/rollouts", "/rollouts/digits-3-lab", "/audit")
 
@@ -119,3 +119,12 @@ def test_search_filter_and_sort_stand_in_the_address(lab: Lab) -> None:
 def test_the_page_of_a_shared_address_names_its_neighbours(lab: Lab) -> None:
     html = lab.signed_in().get("/devices?sort=seen").text
     assert 'href="/devices?sort=seen&amp;page=2" rel="next"' in html
+
+
+def test_a_hub_that_must_not_be_trusted_says_so_on_every_page(lab: Lab) -> None:
+    warned = browser(app_over(lab.fleet.parts, warning="demo broker: it knows no rights; install mosquitto"))
+    warned.post("/login", data={"name": "viewer", "password": PASSWORD})
+    plain = lab.signed_in("viewer")
+    for page in PAGES:
+        assert "Demo broker: it knows no rights; install mosquitto." in Markup(warned.get(page).text).text
+        assert "Demo broker" not in plain.get(page).text

@@ -38,10 +38,13 @@ def test_without_a_hub_the_remedy_is_named(capsys: pytest.CaptureFixture[str]) -
     assert "give --hub URL or set SPRAT_HUB" in capsys.readouterr().err
 
 
-def test_a_hub_that_does_not_answer_is_exit_3(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hub_that_does_not_answer_is_exit_3(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers, nobody else takes it
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv("SPRAT_TOKEN", "any")
         assert main(["fleet", "list", "--hub", url, "--json"]) == 3
     said = capsys.readouterr()
     assert said.out == ""

@@ -68,11 +68,14 @@ class _PageRoute(APIRoute):
         return handler
 
 
-def console_router(hub: HubParts) -> APIRouter:
-    """Return the console's routes; the app keeps its services in `app.state.services`, where access rules look."""
+def console_router(hub: HubParts, *, warning: str = "") -> APIRouter:
+    """Return the console's routes; `warning` stands on every page.
+
+    The app keeps its services in `app.state.services`, where access rules look.
+    """
     services = ConsoleServices.over(hub)
     assets = Assets()
-    site = Site(services, Renderer({"asset": assets.address}))
+    site = Site(services, Renderer({"asset": assets.address, "warning": warning}))
     live = Live(services, site.renderer, lambda address: resolve(site, address))
     route_class = type("ConsoleRoute", (_PageRoute,), {"renderer": site.renderer})
     router = APIRouter(route_class=route_class, default_response_class=HTMLResponse, include_in_schema=False)
