@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from sprat_device.contract.errors import (
     BundleRefused,
     ContractError,
@@ -12,6 +15,7 @@ from sprat_device.contract.errors import (
 )
 
 __all__ = [
+    "NO_SPACE",
     "BundleRefused",
     "ContractError",
     "GateFailed",
@@ -22,6 +26,9 @@ __all__ = [
     "SpratError",
     "WrongUse",
 ]
+
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of an OSError that mean: the disk is full. It names no file where a write, not an open, was refused."""
 
 
 class RecipeError(WrongUse):

@@ -188,6 +188,18 @@ def test_what_cannot_be_built_is_one_line_and_leaves_nothing(tmp_path, capsys, a
     assert not out.exists()
 
 
+def test_a_full_disk_while_training_is_the_machines_lack(tmp_path, capsys):
+    for name in ("recipe.toml", "factory.py"):
+        (tmp_path / name).write_text((MODELS / "occupancy" / name).read_text())
+    with (tmp_path / "factory.py").open("a") as file:
+        file.write(
+            "\n\ndef model(*_parts, seed, trees=1, depth=1):\n    raise OSError(28, 'No space left on device')\n"
+        )
+    assert cli.main(["build", str(tmp_path), "--out", str(tmp_path / "out"), "--quiet"]) == 4
+    assert capsys.readouterr().err == "sprat: No space left on device; make room, or give another --out\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_fits_names_the_limit_and_leaves_only_the_report(tmp_path):
     with pytest.raises(GateFailed, match="closest: float64-onnx, p50 latency") as caught:
         build(MODELS / "occupancy", out=tmp_path, overrides=("gates.max_latency_us=0.001", "train.trees=5"))

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from sprat import __version__
-from sprat.errors import SpratError
+from sprat.errors import NO_SPACE, SpratError
 
 COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("demo", "sprat.cli.demo:demo", "The story of the README, on this machine."),
@@ -139,25 +139,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(exc: Exception) -> int:
+    """Print one line for an error, and return the exit code of its family."""
     match exc:
-        case SpratError():
-            print(f"sprat: {_one_line(exc)}", file=sys.stderr)
-            return exc.exit_code
         case typer.Exit():
             return exc.exit_code
+        case SpratError():
+            said, code = _one_line(exc), exc.exit_code
         case typer.Abort():
-            print("sprat: aborted", file=sys.stderr)
-            return 130
+            said, code = "aborted", 130
         case OSError(filename=str(name)):
-            print(f"sprat: {name}: {exc.strerror}", file=sys.stderr)
-            return 4
-    # Wrong use, as the argument parser says it; typer does not export the base class of these errors.
-    if callable(message := getattr(exc, "format_message", None)):
-        print(f"sprat: {_one_line(message())}; see --help", file=sys.stderr)
-        return 2
-    fault = f"{type(exc).__name__}: {_one_line(exc)}"
-    print(f"sprat: a fault of Sprat ({fault}); --debug shows where", file=sys.stderr)
-    return 70
+            said, code = f"{name}: {exc.strerror}", 4
+        case OSError() if exc.errno in NO_SPACE:
+            said, code = f"{exc.strerror}; make room, or give another folder", 4
+        # Wrong use, as the argument parser says it; typer does not export the base class of these errors.
+        case _ if callable(message := getattr(exc, "format_message", None)):
+            said, code = f"{_one_line(message()).rstrip('.')}; see --help", 2
+        case _:
+            said, code = f"a fault of Sprat ({type(exc).__name__}: {_one_line(exc)}); --debug shows where", 70
+    print(f"sprat: {said}", file=sys.stderr)
+    return code
 
 
 def _one_line(what: object) -> str:

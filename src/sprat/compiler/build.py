@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,14 +111,14 @@ def _build(
             continue
         say(f"bundle for {target.name}: {ranked.choice.chosen}")
         made.append(staging.stage(target, ranked))
-    result = staging.publish(
-        BuildResult(
-            recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
-            facts=staging.facts,
-        )
+    result = BuildResult(
+        recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
+        facts=staging.facts,
     )  # fmt: skip
     say("report")
-    result = report.write(result, ingested, trained.research, trials, recipe, path=out / "report.html")
+    place = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe))
+    staging.publish()
+    result = replace(result, report=place)
     if stopped:
         raise GateFailed(stopped[0].code, f"{stopped[0].args[0]}; see {result.report}")
     return result

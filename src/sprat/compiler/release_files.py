@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,7 @@ from sprat.compiler.bundling import RESEARCH, Contents, Lowering
 from sprat.compiler.ingest import Ingested
 from sprat.compiler.project import Project
 from sprat.compiler.ranking import Ranked
-from sprat.compiler.result import BuildResult, BuiltBundle
+from sprat.compiler.result import BuiltBundle
 from sprat.compiler.target import Target
 from sprat.compiler.trials import Trial, Trials
 from sprat.data.split import PARTS
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from sprat.compiler.build import Trained
 
 MEASURED_SCHEMA: Final = "sprat.measured/1"
+REPORT: Final = "report.html"
 
 
 class Staging:
@@ -69,12 +69,19 @@ class Staging:
         self._moves += places.items()
         return BuiltBundle(places[staged], digest, target.name, lowering.scheme, size, places[test_set], measured)
 
-    def publish(self, result: BuildResult) -> BuildResult:
-        """Move every staged file into place; the bundle last of its folder would do, but all are whole already."""
+    def stage_report(self, page: str) -> Path:
+        """Write the report; return where it will lie."""
+        staged, place = self._work / REPORT, self._out / REPORT
+        staged.parent.mkdir(exist_ok=True)
+        staged.write_text(page, encoding="utf-8")
+        self._moves.append((staged, place))
+        return place
+
+    def publish(self) -> None:
+        """Move every staged file into place: all are whole, and nothing is written any more."""
         for staged, place in self._moves:
             place.parent.mkdir(parents=True, exist_ok=True)
             staged.replace(place)
-        return replace(result, facts=self.facts)
 
     def _facts(self) -> dict[str, Any]:
         recipe, ingested = self._project.recipe, self._ingested

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy.typing as npt
@@ -15,7 +13,6 @@ from sprat.compiler.ingest import Ingested
 from sprat.compiler.recipe import Recipe
 from sprat.compiler.result import BuildResult, CandidateRow
 from sprat.compiler.trials import Trial, Trials
-from sprat.data.table import write_atomic
 from sprat_device.contract.manifest import Task
 
 Array = npt.NDArray[Any]
@@ -33,11 +30,8 @@ figure svg { max-width: 100%; height: auto }
 """
 
 
-def write(
-    result: BuildResult, ingested: Ingested, research: Mapping[str, Array], trials: Trials, recipe: Recipe, *,
-    path: Path,
-) -> BuildResult:  # fmt: skip
-    """Write the page and return the result with its place."""
+def page(result: BuildResult, ingested: Ingested, research: Mapping[str, Array], trials: Trials, recipe: Recipe) -> str:
+    """Return the whole page; it needs no other file."""
     test = ingested.parts["test"].labels
     sections = [
         _summary(result),
@@ -47,13 +41,11 @@ def write(
         _list("Warnings", result.warnings),
         _facts(result),
     ]
-    page = (
+    return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{html.escape(result.model)}: build report</title><style>{_STYLE}</style></head><body>"
         f"<h1>{html.escape(result.model)}: build report</h1>{''.join(sections)}</body></html>\n"
     )
-    write_atomic(path, page.encode())
-    return replace(result, report=path)
 
 
 def _summary(result: BuildResult) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from sprat.compiler import factory, schemes
 from sprat.compiler.work import RESEARCH, Work
 from sprat.data.table import require_table, write_table
-from sprat.errors import SpratError
+from sprat.errors import NO_SPACE, MachineLacks, SpratError
 from sprat_device.contract import arrays
 
 
@@ -34,6 +34,10 @@ def main() -> None:
             answer = {"ok": True, **_JOBS[job.pop("job")](**job)}
         except SpratError as exc:
             answer = {"ok": False, "family": type(exc).__name__, "error": str(exc)}
+        except OSError as exc:
+            full = exc.errno in NO_SPACE
+            said = f"{exc.strerror}; make room, or give another --out" if full else f"{type(exc).__name__}: {exc}"
+            answer = {"ok": False, "family": MachineLacks.__name__ if full else "", "error": said}
         except Exception as exc:  # noqa: BLE001 - converters raise anything; the parent names the candidate
             answer = {"ok": False, "family": "", "error": f"{type(exc).__name__}: {exc}"}
         answers.write(json.dumps(answer) + "\n")

@@ -81,6 +81,11 @@ def test_json_leaves_stdout_to_the_document(capsys):
     assert found.err == "working\n"
 
 
+def test_an_unknown_command_is_one_line(capsys):
+    assert cli.main(["bild"]) == 2
+    assert capsys.readouterr().err == "sprat: No such command 'bild'; see --help\n"
+
+
 def test_settings_layers_and_their_origins(tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text('hub = "http://file"\ntoken = "t"\n')

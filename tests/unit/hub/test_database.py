@@ -122,3 +122,15 @@ def test_the_incarnation_stays_with_the_file(tmp_path: Path) -> None:
     with FleetStore(tmp_path / "a.db") as store, FleetStore(tmp_path / "b.db") as other:
         assert store.incarnation() == first
         assert other.incarnation() != first
+
+
+def test_a_full_disk_is_the_machines_lack_and_undoes_the_transaction(database: Database) -> None:
+    with database.transaction() as db:
+        db.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(MachineLacks, match="disk is full; check the free space"), database.transaction() as db:
+        for _ in range(100_000):
+            db.execute("INSERT INTO one VALUES (1)")
+    assert count(database) == 0
+    with database.transaction() as db:
+        db.execute("INSERT INTO one VALUES (1)")
+    assert count(database) == 1

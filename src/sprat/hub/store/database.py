@@ -10,13 +10,14 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from sprat.errors import MachineLacks, SpratError
 
 _BUSY_MS: Final = 10_000
+_OF_THE_DISK: Final = frozenset({"FULL", "IOERR", "READONLY", "CANTOPEN"})
 _VERSIONS: Final = "CREATE TABLE IF NOT EXISTS schema_versions (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT"
 
 
@@ -35,12 +36,13 @@ class Database:
         self._depth = 0
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._writer = _connect(path)
-        self._writer.execute(_VERSIONS)
+        with _disk_errors(path):
+            self._writer.execute(_VERSIONS)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the one writing connection: commits at the end, undoes everything on an error."""
-        with self._lock:
+        with self._lock, _disk_errors(self.path):
             if self._depth == 0:
                 self._writer.execute("BEGIN IMMEDIATE")
             self._depth += 1
@@ -48,7 +50,7 @@ class Database:
                 yield self._writer
             except BaseException:
                 self._depth -= 1
-                if self._depth == 0:
+                if self._depth == 0 and self._writer.in_transaction:  # a full disk may have rolled back already
                     self._writer.execute("ROLLBACK")
                 raise
             self._depth -= 1
@@ -83,12 +85,13 @@ class Database:
     def _apply(self, name: str, version: int, step: str) -> None:
         # executescript() commits on its own, so the transaction is part of the script.
         record = f"INSERT OR REPLACE INTO schema_versions VALUES ('{name}', {version});"  # noqa: S608 - our own names
-        try:
-            self._writer.executescript(f"BEGIN IMMEDIATE;\n{step}\n;{record}\nCOMMIT;")
-        except sqlite3.Error:
-            with suppress(sqlite3.OperationalError):  # nothing to roll back if BEGIN itself failed
-                self._writer.execute("ROLLBACK")
-            raise
+        with _disk_errors(self.path):
+            try:
+                self._writer.executescript(f"BEGIN IMMEDIATE;\n{step}\n;{record}\nCOMMIT;")
+            except sqlite3.Error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Close the writer and the readers that are not lent out."""
@@ -102,6 +105,17 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Say of a disk that refuses to be written what it is: the machine's lack, not a fault of ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorname.split("_")[1] in _OF_THE_DISK:
+            raise MachineLacks(f"database {path}: {exc}; check the free space and the rights of its folder") from exc
+        raise
 
 
 def _connect(path: Path) -> sqlite3.Connection:
