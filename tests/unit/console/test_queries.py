@@ -136,6 +136,8 @@ def held(**changes: object) -> LedgerRow:
 def test_a_lane_balances_by_both_words(report: LaneReport, stored: LedgerRow | None, balanced: bool, lost: int) -> None:
     (line,) = lane_lines(row(told(ledger={"events": report})), (stored,) if stored else ())
     assert (line.balanced, line.lost) == (balanced, lost)
+    elsewhere = line.waiting + line.evicted + line.damaged + line.quarantined + line.lost
+    assert line.produced == line.stored + elsewhere  # what the page shows adds up, whichever word is newer
 
 
 def test_an_older_epoch_stands_below_and_by_the_hubs_word_alone() -> None:

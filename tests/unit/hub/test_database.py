@@ -128,8 +128,7 @@ def test_a_full_disk_is_the_machines_lack_and_undoes_the_transaction(database: D
     with database.transaction() as db:
         db.execute("PRAGMA max_page_count = 8")
     with pytest.raises(MachineLacks, match="disk is full; check the free space"), database.transaction() as db:
-        for _ in range(100_000):
-            db.execute("INSERT INTO one VALUES (1)")
+        db.executemany("INSERT INTO one VALUES (?)", ((i,) for i in range(100_000)))
     assert count(database) == 0
     with database.transaction() as db:
         db.execute("INSERT INTO one VALUES (1)")

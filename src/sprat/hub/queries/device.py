@@ -75,8 +75,11 @@ class LaneLine:
 
     @property
     def waiting(self) -> int:
-        """Return how many are still on the device, by its last word."""
-        return self.told.spooled + self.told.open if self.told else 0
+        """Return how many are on the device and not here; what arrived since its last word counts as here."""
+        if self.told is None:
+            return 0
+        gone = self.stored + self.quarantined + self.evicted + self.damaged + self.lost
+        return max(0, self.produced - gone)
 
     @property
     def lost(self) -> int:
