@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from sprat.compiler.gates import Gates
+from sprat.compiler.sections import Section, Source, override
 from sprat.data.split import METHODS, SplitPlan
-from sprat.errors import ContractError, RecipeError
-from sprat.settings import line_of, unknown_key
-from sprat_device.contract.ids import ModelName, model_name
+from sprat.errors import RecipeError
+from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import Task
 
 SCHEMA: Final = "sprat.recipe/1"
@@ -26,23 +26,6 @@ METRICS: Final[Mapping[Task, tuple[str, ...]]] = {
     Task.REGRESSION: ("mae", "rmse"),
     Task.ANOMALY: (),
 }
-_REQUIRED: Final[Any] = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The document that a recipe was read from, for sentences that name a line."""
-
-    text: str
-    name: str
-    overridden: frozenset[tuple[str, ...]]
-
-    def place(self, path: tuple[str, ...]) -> str:
-        """Return the line of a key, or the override that set it."""
-        if any(path[: len(given)] == given for given in self.overridden):
-            return f"--set {'.'.join(path)}"
-        line = line_of(self.text, path)
-        return f"{self.name}, line {line}" if line else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +92,11 @@ def parse(text: str, *, name: str = "recipe.toml", overrides: tuple[str, ...] = 
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise RecipeError(f"{name}: not TOML ({exc})") from exc
-    given = {_override(document, item) for item in overrides}
-    return _recipe(_Section(document, (), Source(text, name, frozenset(given))))
+    given = {override(document, item) for item in overrides}
+    return _recipe(Section(document, (), Source(text, name, frozenset(given))))
 
 
-def _recipe(top: _Section) -> Recipe:
+def _recipe(top: Section) -> Recipe:
     if (schema := top.take("schema", str)) != SCHEMA:
         raise top.wrong("schema", schema, repr(SCHEMA))
     task = Task(top.choice("task", tuple(Task)))
@@ -143,7 +126,7 @@ def _recipe(top: _Section) -> Recipe:
     return recipe
 
 
-def _data(section: _Section) -> DataPlan:
+def _data(section: Section) -> DataPlan:
     cut = section.section("split")
     shares = tuple(cut.take(part, float, default=share) for part, share in _SHARES)
     plan = SplitPlan(
@@ -160,7 +143,7 @@ def _data(section: _Section) -> DataPlan:
     return data
 
 
-def _train(section: _Section) -> TrainPlan:
+def _train(section: Section) -> TrainPlan:
     framework = section.choice("framework", FRAMEWORKS)
     known = {"framework", "factory", "given", "seed"}
     parameters = {key: section.take(key, object) for key in section.raw if key not in known}
@@ -178,7 +161,7 @@ def _train(section: _Section) -> TrainPlan:
     return plan
 
 
-def _input(section: _Section, name: str) -> InputSpec:
+def _input(section: Section, name: str) -> InputSpec:
     spec = InputSpec(
         name=name,
         features=section.strings("features", default=()),
@@ -191,7 +174,7 @@ def _input(section: _Section, name: str) -> InputSpec:
     return spec
 
 
-def _gates(section: _Section) -> Gates:
+def _gates(section: Section) -> Gates:
     defaults = Gates()
     values = {
         key: section.take(key, float, default=getattr(defaults, key)) for key in Gates.__dataclass_fields__
@@ -200,7 +183,7 @@ def _gates(section: _Section) -> Gates:
     return Gates(**values)
 
 
-def _golden(section: _Section) -> dict[str, Any]:
+def _golden(section: Section) -> dict[str, Any]:
     count = section.take("count", int, default=32)
     if not 1 <= count <= 1000:
         raise section.wrong("count", count, "1 to 1000 rows")
@@ -210,91 +193,3 @@ def _golden(section: _Section) -> dict[str, Any]:
 
 
 _SHARES: Final = (("train", 0.6), ("calibration", 0.1), ("validation", 0.1), ("test", 0.2))
-
-
-class _Section:
-    """One table being read; what nobody took is an unknown key."""
-
-    def __init__(self, raw: object, path: tuple[str, ...], source: Source) -> None:
-        self.source, self.path = source, path
-        if not isinstance(raw, dict):
-            raise RecipeError(f"{source.place(path)}: {'.'.join(path)} must be a table")
-        self.raw: dict[str, Any] = raw
-        self._taken: list[str] = []
-
-    def take(self, key: str, kind: type, *, default: Any = _REQUIRED) -> Any:
-        self._taken.append(key)
-        value = self.raw.get(key, default)
-        if value is _REQUIRED:
-            where = f"[{'.'.join(self.path)}]" if self.path else "the recipe"
-            raise RecipeError(f"{self.source.name}: {where} needs {key!r} ({_SHOWN.get(kind, kind.__name__)})")
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.wrong(key, value, _SHOWN.get(kind, kind.__name__))
-        return value
-
-    def choice(self, key: str, allowed: tuple[str, ...], *, default: Any = _REQUIRED) -> str:
-        value: str = self.take(key, str, default=default)
-        if value not in allowed and allowed:
-            raise self.wrong(key, value, f"one of {', '.join(allowed)}")
-        return value
-
-    def strings(self, key: str, *, default: tuple[str, ...]) -> tuple[str, ...]:
-        values = self.take(key, list, default=list(default))
-        if not all(isinstance(value, str) and value for value in values) or len(set(values)) != len(values):
-            raise self.wrong(key, values, "a list of different strings")
-        return tuple(values)
-
-    def choices(self, key: str, allowed: tuple[str, ...], *, default: tuple[str, ...]) -> tuple[str, ...]:
-        values = self.strings(key, default=default)
-        for value in values:
-            if value not in allowed:
-                raise self.wrong(key, value, f"some of {', '.join(allowed)}")
-        return values
-
-    def name(self, key: str) -> ModelName:
-        value = self.take(key, str)
-        try:
-            return model_name(value)
-        except ContractError as exc:
-            raise RecipeError(f"{self.source.place((*self.path, key))}: {exc}") from exc
-
-    def section(self, key: str) -> _Section:
-        return _Section(self.take(key, dict, default={}), (*self.path, key), self.source)
-
-    def sections(self, key: str) -> list[tuple[str, _Section]]:
-        outer = self.section(key)
-        return [(name, _Section(raw, (*outer.path, name), self.source)) for name, raw in outer.raw.items()]
-
-    def finish(self) -> None:
-        for key in self.raw:
-            if key not in self._taken:
-                place = self.source.place((*self.path, key))
-                raise RecipeError(unknown_key(key, tuple(self._taken), place))
-
-    def wrong(self, key: str, value: object, expected: str) -> RecipeError:
-        path = (*self.path, key)
-        return RecipeError(f"{self.source.place(path)}: {'.'.join(path)}: found {value!r:.80}, expected {expected}")
-
-
-_SHOWN: Final[Mapping[type, str]] = {str: "a string", int: "a whole number", float: "a number", list: "a list"}
-
-
-def _override(document: dict[str, Any], item: str) -> tuple[str, ...]:
-    """Lay one `a.b=value` over the document and return its path; the value is TOML, or else a plain string."""
-    key, equals, value = item.partition("=")
-    path = tuple(part.strip() for part in key.split("."))
-    if not equals or not all(path):
-        raise RecipeError(f"--set {item!r}: expected key=value, such as train.seed=2")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    table = document
-    for part in path[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise RecipeError(f"--set {item!r}: {part!r} is a value in the recipe, not a table")
-    table[path[-1]] = parsed
-    return path
