@@ -113,7 +113,8 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        if exc.sqlite_errorname.split("_")[1] in _OF_THE_DISK:
+        # Errors that Python's own module raises carry no name of SQLite's.
+        if getattr(exc, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0] in _OF_THE_DISK:
             raise MachineLacks(f"database {path}: {exc}; check the free space and the rights of its folder") from exc
         raise
 
