@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from sprat.data.readers.callables import load_function
 from sprat.errors import RecipeError
 
 
@@ -41,16 +40,4 @@ def parameters(path: Path) -> tuple[str, ...]:
 
 def load(path: Path, name: str) -> Callable[..., Any]:
     """Run the file and return one of its functions; no bytecode is left beside it."""
-    spec = importlib.util.spec_from_file_location("sprat_factory", path)
-    if spec is None or spec.loader is None:
-        raise RecipeError(f"factory {path}: expected a Python file")
-    module = importlib.util.module_from_spec(spec)
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    found = getattr(module, name, None)
-    if not callable(found):
-        raise RecipeError(f"factory {path}: has no function {name!r}")
-    return found  # type: ignore[no-any-return]
+    return load_function(path, name, what="factory")

@@ -1,36 +1,53 @@
-"""A table: named columns of one length, read from CSV or npz; a column may have more axes than its rows (images)."""
+"""A table: named columns of one length, whatever they were read from; a column may have more axes than its rows (images)."""
 
 from __future__ import annotations
 
 import csv
-import zipfile
-import zlib
-from collections.abc import Mapping
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from types import ModuleType
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from sprat.errors import ContractError, RecipeError
+from sprat.errors import ContractError, MachineLacks, RecipeError
 from sprat_device.contract import arrays
 
 Column = npt.NDArray[Any]
 Table = Mapping[str, Column]
 
 MAX_BYTES: Final = 4 * 1024**3
-_MISSING: Final = frozenset({"", "na", "nan", "null", "none", "?"})
+MISSING: Final = frozenset({"", "na", "nan", "null", "none", "?"})
+"""What a cell says, in small letters, where a value is missing."""
+_READERS: Final[Mapping[str, str]] = {
+    ".csv": "sprat.data.readers.csv_file",
+    ".npz": "sprat.data.readers.npz_file",
+    ".parquet": "sprat.data.readers.parquet_file",
+    ".py:": "sprat.data.readers.callables",
+    "": "sprat.data.readers.images",
+}
+"""What a path ends with -> the module that reads it; the empty key is a folder."""
 
 
 def read_table(path: Path) -> Table:
-    """Read a `.csv` (a header line, then rows) or `.npz` file, or raise RecipeError."""
-    readers = {".csv": _read_csv, ".npz": _read_npz}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise RecipeError(f"data {path}: found {path.suffix or 'no suffix'}, expected .csv or .npz")
+    """Read a `.csv`, `.npz` or `.parquet` file, a folder of images or what `module.py:function` returns.
+
+    RecipeError says what cannot be read, MachineLacks which package a reader needs.
+    """
+    kind = "" if path.is_dir() else ".py:" if ".py:" in path.name else path.suffix.lower() or "no suffix"
+    module = _READERS.get(kind)
+    if module is None:
+        raise RecipeError(
+            f"data {path}: found {kind}, expected .csv, .npz, .parquet, a folder of images or module.py:function"
+        )
     try:
-        return require_table(reader(path), str(path))
-    except (OSError, UnicodeDecodeError, csv.Error, ContractError) as exc:
+        return require_table(importlib.import_module(module).read(path), str(path))
+    except (OSError, UnicodeDecodeError, csv.Error, ContractError, MemoryError) as exc:
         raise RecipeError(f"data {path}: cannot be read ({exc})") from exc
 
 
@@ -53,41 +70,12 @@ def column(table: Table, name: str, *, asked_by: str) -> Column:
     return table[name]
 
 
-def _read_npz(path: Path) -> dict[str, object]:
-    # numpy's own archives may be deflated; np.load bounds nothing, so pickles are off and our size bound stands first.
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ContractError(f"{size} bytes, at most {MAX_BYTES} are allowed")
+def needed(module: str, what: str, package: str) -> ModuleType:
+    """Import a package that only some readers need, or raise MachineLacks with the way to get it."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
-        raise ContractError(f"not an npz of plain arrays: {exc}") from exc
-
-
-def _read_csv(path: Path) -> dict[str, object]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file, strict=True)
-        header = [name.strip() for name in next(rows, [])]
-        if not header or len(set(header)) != len(header) or "" in header:
-            raise ContractError(f"its first line must name each column once, found {header}")
-        values: list[list[str]] = [[] for _ in header]
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise ContractError(f"line {rows.line_num} has {len(row)} fields, the header {len(header)}")
-            for i, cell in enumerate(row):
-                values[i].append(cell.strip())
-    return {name: _typed(cells) for name, cells in zip(header, values, strict=True)}
-
-
-def _typed(cells: list[str]) -> Column:
-    """Make numbers of a column whose every cell is one or is missing, else keep text."""
-    try:
-        return np.asarray([np.nan if cell.lower() in _MISSING else float(cell) for cell in cells], np.float64)
-    except ValueError:
-        return np.asarray(cells)
+        return importlib.import_module(module)
+    except ImportError as exc:
+        raise MachineLacks(f"reading {what} needs {package}; install it with: pip install 'sprat[compiler]'") from exc
 
 
 def write_table(path: Path, table: Table) -> None:
@@ -97,9 +85,20 @@ def write_table(path: Path, table: Table) -> None:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a whole file, or leave what was there."""
-    partial = path.with_name(path.name + ".part")
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that stands under `path` only when all of it is on disk; two writers do not meet."""
+    descriptor, partial = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())  # before the rename, which may reach the disk before the data
+        Path(partial).replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        Path(partial).unlink(missing_ok=True)
