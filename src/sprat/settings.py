@@ -24,6 +24,12 @@ def _home(*parts: str) -> Path:
     return Path.home().joinpath(*parts)
 
 
+def _cache_home() -> Path:
+    # XDG Base Directory Specification: a relative value counts as not set.
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else _home(".cache")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, validated whole; `origins` says where each came from."""
@@ -36,10 +42,16 @@ class Settings:
     runtimes_dir: Path = field(default_factory=lambda: _home(".local", "share", "sprat", "runtimes"))
     data_dir: Path = field(default_factory=lambda: _home(".local", "share", "sprat", "data"))
     runs_dir: Path = field(default_factory=lambda: _home(".local", "share", "sprat", "runs"))
+    cache_dir: Path = field(default_factory=lambda: _cache_home() / "sprat")
+    """Trained models and conversions by content; it may be deleted at any time."""
+    cache_mb: float = 2048.0
+    """Room for the cache, in MB; what was used longest ago goes first."""
     targets_dir: Path = field(default_factory=lambda: Path("models") / "targets")
     """Where `--target NAME` is looked up after the recipe's own folder and before the built-in targets."""
     conversion_timeout_s: float = 300.0
     """One training or conversion may take this long, then it is a named failed candidate."""
+    conversion_memory_mb: float = 4096.0
+    """Resident memory that one training or conversion may take, in MB; watched on Linux."""
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -135,7 +147,7 @@ def _shown(name: str, value: object) -> str:
 
 _KINDS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("hub", "token"), str),
-    **dict.fromkeys(("keys_dir", "runtimes_dir", "data_dir", "runs_dir", "targets_dir"), Path),
-    "conversion_timeout_s": float,
+    **dict.fromkeys(("keys_dir", "runtimes_dir", "data_dir", "runs_dir", "cache_dir", "targets_dir"), Path),
+    **dict.fromkeys(("conversion_timeout_s", "conversion_memory_mb", "cache_mb"), float),
 }
 _EXPECTED: Final[Mapping[type, str]] = {Path: "a path", float: "a number above zero", str: "a string"}

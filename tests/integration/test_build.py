@@ -25,7 +25,7 @@ QUICK = ("train.epochs=8", "gates.min_metric=0.8")
 @pytest.fixture(scope="module")
 def own_settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    names = {f"SPRAT_{name}_DIR": str(folder / name.lower()) for name in ("RUNS", "DATA")}
+    names = {f"SPRAT_{name}_DIR": str(folder / name.lower()) for name in ("RUNS", "DATA", "CACHE")}
     # Environments that `scripts/test` made, where it did; the small ones below make their own.
     names["SPRAT_RUNTIMES_DIR"] = os.environ.get("SPRAT_RUNTIMES_DIR", str(ROOT / ".runtimes"))
     return names
@@ -83,7 +83,7 @@ def test_the_test_set_counts_as_many_right_as_the_build_said(digits):
 
 @pytest.mark.slow
 def test_the_same_recipe_data_and_versions_give_the_same_bytes(digits, tmp_path):
-    again = build(MODELS / "digits", out=tmp_path / "again", overrides=QUICK)
+    again = build(MODELS / "digits", out=tmp_path / "again", overrides=QUICK, cache=False)
     assert [one.sha256 for one in again.bundles] == [one.sha256 for one in digits.bundles]
     assert again.bundles[0].path.read_bytes() == digits.bundles[0].path.read_bytes()
 

@@ -20,6 +20,10 @@ def build(
         list[str] | None, typer.Option("--set", help="key=value over the recipe, such as train.seed=2.")
     ] = None,
     runner: Annotated[str, typer.Option(help="Where to try candidates: local or env:NAME; default: everywhere.")] = "",
+    jobs: Annotated[
+        str, typer.Option(help="Workers for conversions and trials, or dask://host:port for conversions on a cluster.")
+    ] = "1",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train and convert anew; keep nothing.")] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -36,7 +40,8 @@ def build(
     table = snapshot.load(settings.data_dir, snapshot.find(settings.data_dir, data)) if data else None
     with output.progress("build") as say:
         result = build_(
-            recipe, targets=target or (), data=table, out=out, overrides=set_ or (), runner=runner, settings=settings,
+            recipe, targets=target or (), data=table, out=out, overrides=set_ or (), runner=runner, jobs=jobs,
+            cache=not no_cache, settings=settings,
             say=say,
         )  # fmt: skip
     document = result.document()

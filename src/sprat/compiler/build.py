@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from sprat.compiler import factory, measure, parity, project, release_files, report, search
 from sprat.compiler.bundling import Lowering
+from sprat.compiler.cache import Cache
+from sprat.compiler.executors import Place
 from sprat.compiler.gates import GateCode
 from sprat.compiler.ingest import Ingested, ingest
 from sprat.compiler.jobs import JobFailed, Jobs
@@ -58,24 +60,32 @@ def build(
     out: Path | str = "out",
     overrides: Sequence[str] = (),
     runner: str = "",
+    jobs: int | str = 1,
+    cache: bool = True,
     settings: Settings | None = None,
     say: Callable[[str], None] = lambda _step: None,
 ) -> BuildResult:
-    """Build a recipe for each target into `out`; GateFailed says what did not pass, after the report is written."""
+    """Build a recipe for each target into `out`; GateFailed says what did not pass, after the report is written.
+
+    `jobs` is a number of workers or `dask://host:port`; the bundles are the same whatever it is. With `cache` what an
+    earlier build trained or converted from the same content is taken from `settings.cache_dir`.
+    """
     settings = settings or read()
+    place = Place.parse(str(jobs))
     source = project.read(Path(recipe), overrides=tuple(overrides))
     _require_parameters(source)
     wanted = project.find_targets(targets or source.recipe.targets, source, settings.targets_dir)
     candidates = {target.name: search.candidates(source.recipe, target) for target in wanted}
     runners = measure.runners(settings.runtimes_dir, runner)
+    kept = Cache(settings.cache_dir, max_bytes=int(settings.cache_mb * 1e6)) if cache else None
     folder = Path(out)
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder) as work:
             return _build(
-                source, wanted, candidates, table=data, work=Path(work), out=folder, runners=runners,
-                settings=settings, say=say,
+                source, wanted, candidates, table=data, work=Path(work), out=folder, runners=runners, place=place,
+                cache=kept, settings=settings, say=say,
             )  # fmt: skip
     finally:
         if new and not any(folder.iterdir()):
@@ -84,18 +94,23 @@ def build(
 
 def _build(
     source: Project, targets: Sequence[Target], candidates: Mapping[str, tuple[Candidate, ...]], *,
-    table: Table | None, work: Path, out: Path, runners: Sequence[Runner], settings: Settings,
-    say: Callable[[str], None],
+    table: Table | None, work: Path, out: Path, runners: Sequence[Runner], place: Place, cache: Cache | None,
+    settings: Settings, say: Callable[[str], None],
 ) -> BuildResult:  # fmt: skip
     recipe = source.recipe
-    with Jobs(log=work / "worker.log", timeout_s=settings.conversion_timeout_s) as jobs:
+    with Jobs(
+        log=work / "worker.log", timeout_s=settings.conversion_timeout_s, memory_mb=settings.conversion_memory_mb,
+        place=place, cache=cache,
+    ) as jobs:  # fmt: skip
         say("data")
         ingested = ingest(_table(source, jobs, work) if table is None else table, recipe)
-        write_parts(work, ingested.parts)
+        task = _work(source, work / "job")
+        task.path.mkdir()
+        write_parts(task.path, ingested.parts)
         say(f"training on {len(ingested.parts['train'].labels)} rows")
-        task = _work(source, work)
         trained = _train(source, ingested, jobs, task)
-        lowered = _lower(jobs, task, [c for group in candidates.values() for c in group], work=work, say=say)
+        wanted = [c for group in candidates.values() for c in group]
+        lowered = _lower(jobs, task, wanted, trained.sha256, work=work, say=say)
     trials = Trials(recipe, ingested, trained.research, folder=work, runners=runners, say=say)
     _require_runtime(candidates, trials)
     rows: list[CandidateRow] = []
@@ -116,9 +131,9 @@ def _build(
         facts=staging.facts,
     )  # fmt: skip
     say("report")
-    place = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe))
+    written = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe))
     staging.publish()
-    result = replace(result, report=place)
+    result = replace(result, report=written)
     if stopped:
         raise GateFailed(stopped[0].code, f"{stopped[0].args[0]}; see {result.report}")
     return result
@@ -195,32 +210,29 @@ def _require_answers(research: Mapping[str, Array], source: Project) -> None:
 
 
 def _lower(
-    jobs: Jobs, task: Work, candidates: Sequence[Candidate], *, work: Path, say: Callable[[str], None]
+    jobs: Jobs, task: Work, candidates: Sequence[Candidate], source: str, *, work: Path, say: Callable[[str], None]
 ) -> dict[str, Lowering | JobFailed]:
     """Convert each scheme once; a failed conversion is a candidate with a reason."""
-    lowered: dict[str, Lowering | JobFailed] = {}
-    for candidate in candidates:
-        if candidate.scheme in lowered:
-            continue
-        say(f"converting: {candidate.scheme}")
-        path = work / f"{candidate.scheme}.{candidate.format}"
-        try:
-            answer = jobs.lower(task, candidate.scheme, path)
-        except JobFailed as exc:
-            lowered[candidate.scheme] = exc
-            continue
-        lowered[candidate.scheme] = Lowering(
-            scheme=candidate.scheme,
-            format=SCHEMES[candidate.scheme].format,
-            path=path,
-            size=int(answer["size"]),
-            sha256=str(answer["sha256"]),
-            inputs=tuple(_facts(raw) for raw in answer["inputs"]),
-            outputs=tuple(_facts(raw) for raw in answer["outputs"]),
-            options=answer["options"],
-            ops=tuple(answer["ops"]),
-        )
-    return lowered
+    wanted = {one.scheme: work / f"{one.scheme}.{one.format}" for one in candidates}
+    answers = jobs.lower(task, wanted, source=source, say=say)
+    return {
+        scheme: answer if isinstance(answer, JobFailed) else _lowering(scheme, wanted[scheme], answer)
+        for scheme, answer in answers.items()
+    }
+
+
+def _lowering(scheme: str, path: Path, answer: Mapping[str, Any]) -> Lowering:
+    return Lowering(
+        scheme=scheme,
+        format=SCHEMES[scheme].format,
+        path=path,
+        size=int(answer["size"]),
+        sha256=str(answer["sha256"]),
+        inputs=tuple(_facts(raw) for raw in answer["inputs"]),
+        outputs=tuple(_facts(raw) for raw in answer["outputs"]),
+        options=answer["options"],
+        ops=tuple(answer["ops"]),
+    )
 
 
 def _facts(raw: Mapping[str, Any]) -> TensorFacts:

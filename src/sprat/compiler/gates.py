@@ -27,6 +27,7 @@ class GateCode(StrEnum):
 
     CONVERSION_FAILED = "conversion-failed"
     CONVERSION_TIMEOUT = "conversion-timeout"
+    CONVERSION_MEMORY = "conversion-memory"
     NOT_RUN = "not-run"
     NON_FINITE = "non-finite"
     PARITY = "parity"

@@ -1,78 +1,106 @@
-"""Runs jobs in the worker process, each with a time limit; a crash or an overrun is a failed job with a name."""
+"""A build's jobs: training on this machine, conversions by an executor, both taken from the cache where it has them.
+
+Every job runs in a worker process with a time and a memory limit; a crash or an overrun is a failed job with a name.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sprat.compiler.gates import GateCode
-from sprat.compiler.work import Work
-from sprat.errors import MachineLacks, RecipeError, SpratError, WrongUse
+from sprat.compiler.cache import Cache, Entry, digest_of, key_of
+from sprat.compiler.executors import Answer, Executor, LocalExecutor, Order, Place, Pool
+from sprat.compiler.processes import JobFailed, Limits
+from sprat.compiler.work import DATA, Work
 
-_QUIET: Final = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "0",  # its kernels differ from machine to machine
-    "CUDA_VISIBLE_DEVICES": "",
-    "KERAS_BACKEND": "tensorflow",
-    "PYTHONHASHSEED": "0",
-    "PYTHONUNBUFFERED": "1",
-}
-_FAMILIES: Final[Mapping[str, type[SpratError]]] = {
-    "RecipeError": RecipeError, "ContractError": RecipeError, "MachineLacks": MachineLacks, "WrongUse": WrongUse,
-}  # fmt: skip
+__all__ = ["JobFailed", "Jobs"]
 
-
-class JobFailed(SpratError):
-    """One job failed: the closed code and what the framework said."""
-
-    exit_code = 1
-
-    def __init__(self, code: GateCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_SOURCES: Final = frozenset({".py", ".csv", ".npz", ".onnx", ".tflite", ".keras", ".json"})
+"""What beside a factory may decide what it returns."""
 
 
 class Jobs:
-    """A worker process that is started when it is needed and again after a crash."""
+    """Runs the jobs of one build; `seconds` sums up what training and conversions took on the clock."""
 
-    def __init__(self, *, log: Path, timeout_s: float) -> None:
-        self._log = log
-        self._timeout_s = timeout_s
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(
+        self, *, log: Path, timeout_s: float, memory_mb: float = 0.0, place: Place | None = None,
+        cache: Cache | None = None,
+    ) -> None:  # fmt: skip
+        place = place or Place()
+        limits = Limits(timeout_s, memory_mb)
+        self._pool = Pool(log=log, limits=limits, width=place.workers)
+        self._executor = _executor(place, self._pool, limits)
+        self._cache = cache
+        self.seconds = {"train": 0.0, "convert": 0.0}
+
+    @property
+    def width(self) -> int:
+        """Return how many processes of this machine a build may keep busy."""
+        return self._executor.width
 
     def columns(self, factory: Path, out: Path) -> None:
         """Run a factory's `data()` into an npz file."""
-        self._run({"job": "data", "path": str(factory), "out": str(out)})
+        self._pool.run({"job": "data", "path": str(factory), "out": str(out)})
 
-    def train(self, work: Work) -> dict[str, Any]:
-        """Train, and keep the research model's answers."""
-        return self._run({"job": "train", "work": asdict(work)})
+    def train(self, work: Work) -> Answer:
+        """Train, and keep the research model's answers; the work's folder then holds the model."""
+        key = key_of("train", _facts(work)) if self._cache else ""
+        if self._cache and (found := self._cache.get(key)):
+            for name, raw in found.files.items():
+                path = work.path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(raw)
+            return found.answer
+        begun = time.monotonic()
+        answer = self._pool.run({"job": "train", "work": asdict(work)})
+        self.seconds["train"] += time.monotonic() - begun
+        if self._cache:
+            self._cache.put(key, Entry(answer, _left_in(work.path)))
+        return answer
 
-    def lower(self, work: Work, scheme: str, out: Path) -> dict[str, Any]:
-        """Convert by one scheme into a file."""
-        return self._run({"job": "lower", "work": asdict(work), "scheme": scheme, "out": str(out)})
+    def lower(
+        self, work: Work, wanted: Mapping[str, Path], *, source: str = "", say: Callable[[str], None] = lambda _: None
+    ) -> dict[str, Answer | JobFailed]:
+        """Convert by each scheme into its file, in the order that is asked for; a failed one has its error instead.
 
-    def describe(self, path: Path, kind: str) -> dict[str, Any]:
+        `source` is the digest of the trained model: a conversion is found again only for the same one.
+        """
+        facts = {**_facts(work), "source": source} if self._cache else {}
+        keys = {scheme: key_of(f"lower/{scheme}", facts) for scheme in wanted} if self._cache else {}
+        done: dict[str, Answer | JobFailed] = {}
+        begun: dict[str, Future[Answer]] = {}
+        start = time.monotonic()
+        for scheme, out in wanted.items():
+            if self._cache and (found := self._cache.get(keys[scheme])):
+                out.write_bytes(found.files["artifact"])
+                done[scheme] = found.answer
+                continue
+            say(f"converting: {scheme}")
+            begun[scheme] = self._executor.submit(Order(work, scheme, out))
+        for scheme, future in begun.items():
+            try:
+                answer = done[scheme] = future.result()
+            except JobFailed as exc:
+                done[scheme] = exc
+                continue
+            if self._cache:
+                self._cache.put(keys[scheme], Entry(answer, {"artifact": wanted[scheme].read_bytes()}))
+        self.seconds["convert"] += time.monotonic() - start if begun else 0.0
+        return {scheme: done[scheme] for scheme in wanted}
+
+    def describe(self, path: Path, kind: str) -> Answer:
         """Return inputs, outputs and operators of an artifact file."""
-        return self._run({"job": "describe", "path": str(path), "kind": kind})
+        return self._pool.run({"job": "describe", "path": str(path), "kind": kind})
 
     def close(self) -> None:
-        """End the worker."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            self._process = None
+        """End all workers."""
+        self._pool.kill()  # first, so that nobody waits for a conversion that nobody wants any more
+        self._executor.close()
+        self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,65 +108,24 @@ class Jobs:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        process = self._started()
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None  # noqa: S101 - both are pipes by construction
-        assert stdout is not None  # noqa: S101
-        line = b""
-        try:
-            stdin.write(json.dumps(job, default=str).encode() + b"\n")
-            stdin.flush()
-            line = _read_line(stdout.fileno(), self._timeout_s)
-        except TimeoutError:
-            self.close()
-            raise JobFailed(
-                GateCode.CONVERSION_TIMEOUT, f"stopped after {self._timeout_s:g} s (setting conversion_timeout_s)"
-            ) from None
-        except BrokenPipeError:
-            pass  # it died before it read the job: told below
-        if not line:
-            code = process.wait()
-            self.close()
-            raise JobFailed(GateCode.CONVERSION_FAILED, f"the process ended with {_ending(code)}{self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        if answer.pop("ok"):
-            return answer
-        message = " ".join(str(answer["error"]).split())[:300]
-        if family := _FAMILIES.get(answer["family"]):
-            raise family(message)
-        raise JobFailed(GateCode.CONVERSION_FAILED, message)
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "sprat.compiler.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=log, env={**os.environ, **_QUIET}, start_new_session=True,
-                )  # fmt: skip
-        return self._process
+def _executor(place: Place, pool: Pool, limits: Limits) -> Executor:
+    if not place.cluster:
+        return LocalExecutor(pool)
+    from sprat.compiler.cluster import DaskExecutor  # noqa: PLC0415 - an extra, and slow to import
 
-    def _last_words(self) -> str:
-        lines = self._log.read_text("utf-8", "replace").strip().splitlines()
-        return f" ({lines[-1].strip()[:200]})" if lines else ""
+    return DaskExecutor(place.cluster, limits)
 
 
-def _read_line(descriptor: int, timeout_s: float) -> bytes:
-    """Read up to a newline; empty at the end of the stream, TimeoutError when the time is over."""
-    deadline = time.monotonic() + timeout_s
-    line = b""
-    while not line.endswith(b"\n"):
-        # poll, not select: a busy notebook or hub may well have more than 1,024 files open.
-        waiting = select.poll()
-        waiting.register(descriptor, select.POLLIN)
-        if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
-        chunk = os.read(descriptor, 65536)
-        if not chunk:
-            return b""
-        line += chunk
-    return line
+def _facts(work: Work) -> dict[str, Any]:
+    """Return what decides a result of this work, without the places where its files happen to lie."""
+    plain = {key: value for key, value in asdict(work).items() if key not in {"folder", "factory", "given"}}
+    given = Path(work.given or work.factory)
+    beside = [path for path in sorted(given.parent.iterdir()) if path.suffix in _SOURCES and path.is_file()]
+    sources = {path.name: digest_of(path) for path in {*beside, given}}
+    return plain | {"named": given.name, "sources": sources, "data": digest_of(work.path / DATA)}
 
 
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+def _left_in(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files if path != folder / DATA}

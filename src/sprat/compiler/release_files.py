@@ -186,6 +186,9 @@ def _figures(trial: Trial, total: int) -> Mapping[str, Any]:
 def _without_figures(reason: str) -> str:
     """Keep only the code of a reason that quotes a stopwatch, a path or a log: the bundle's bytes must not depend on them."""
     code = reason.split(":", 1)[0]
-    return (
-        code if code in {"over-ram", "over-latency", "not-run", "conversion-failed", "conversion-timeout"} else reason
-    )
+    return code if code in _TOLD_WITH_FIGURES else reason
+
+
+_TOLD_WITH_FIGURES: Final = frozenset(
+    {"over-ram", "over-latency", "not-run", "conversion-failed", "conversion-timeout", "conversion-memory"}
+)

@@ -15,8 +15,12 @@ from sprat_device.contract import arrays
 
 MAX_DATA: Final = 8 * 1024**3
 SAVED_MODEL: Final = "source"
+UNROLLED: Final = "source-unrolled"
+"""The same model with its recurrent layers written out step by step, where it has any."""
 PICKLE: Final = "source.pickle"
 RESEARCH: Final = "research.npz"
+DATA: Final = "data.npz"
+"""The split data that the build puts into the job folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,17 @@ class Work:
     seed: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     input_names: tuple[str, ...] = ()
+    answer: tuple[str, ...] = ()
+    """Outputs that are the answer, in order; empty means all, by name."""
 
     @property
     def path(self) -> Path:
-        """Return the build's own temporary folder."""
+        """Return the job folder: training writes into it; conversions only read it, side by side or on a copy elsewhere."""
         return Path(self.folder)
 
     def parts(self) -> dict[str, Part]:
         """Read the split data that the build wrote."""
-        flat = arrays.parse((self.path / "data.npz").read_bytes(), max_bytes=MAX_DATA)
+        flat = arrays.parse((self.path / DATA).read_bytes(), max_bytes=MAX_DATA)
         names = {name.split("/", 1)[0] for name in flat}
         return {
             part: Part({name: flat[f"{part}/input/{name}"] for name in self.input_names}, flat[f"{part}/labels"])
@@ -68,6 +74,8 @@ class Lowered:
     outputs: tuple[TensorFacts, ...]
     options: Mapping[str, Any]
     ops: tuple[str, ...] = ()
+    quantized: int = -1
+    """How many tensors hold fewer bits than float32; -1 where the format's reader does not count them."""
 
 
 def write_parts(folder: Path, parts: Mapping[str, Part]) -> None:
@@ -76,4 +84,4 @@ def write_parts(folder: Path, parts: Mapping[str, Part]) -> None:
     for name, part in parts.items():
         flat |= {f"{name}/input/{key}": np.asarray(array) for key, array in part.inputs.items()}
         flat[f"{name}/labels"] = np.asarray(part.labels)
-    (folder / "data.npz").write_bytes(arrays.dump(flat))
+    (folder / DATA).write_bytes(arrays.dump(flat))
