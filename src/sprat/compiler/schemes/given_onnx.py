@@ -1,4 +1,4 @@
-"""A given .onnx as it is."""
+"""A given .onnx as it is, but for what a device could not run."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from sprat.compiler.work import Lowered, Work
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     """Take the bytes and read what they say of themselves."""
-    del parts
-    return onnx.lowered(Path(work.given).read_bytes(), {})
+    given = onnx.given(work, parts())
+    return onnx.lowered(given.dump(Path(work.given)), given.options)

@@ -1,0 +1,314 @@
+"""Given .onnx files: what devices can run goes through the gates, everything else is one line with its remedy."""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import sklearn
+from onnx import TensorProto, helper, numpy_helper
+from tests import onnx_models
+
+from sprat import cli, load
+from sprat.compiler.factory import Part
+from sprat.compiler.frontends import onnx as frontend
+from sprat.compiler.frontends import onnx_file
+from sprat.compiler.work import Work
+from sprat.errors import RecipeError
+from sprat_device.contract import bundle as bundles
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path, monkeypatch):
+    for name in ("RUNS", "DATA"):
+        monkeypatch.setenv(f"SPRAT_{name}_DIR", str(tmp_path / name.lower()))
+
+
+@pytest.fixture(scope="module")
+def cnn():
+    return onnx_models.cnn()
+
+
+def _copy(model):
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _build(folder, capsys, *arguments):
+    code = cli.main(["build", str(folder), "--out", str(folder / "out"), "--runner", "local", "--json", *arguments])
+    said = capsys.readouterr()
+    return code, (json.loads(said.out) if code == 0 else said.err.splitlines())
+
+
+def _given(path, shape=(3, 1, 8, 8), *, task="classification", name="image"):
+    work = Work("", "onnx", task, "given", given=str(path), input_names=(name,))
+    rows = {name: np.zeros(shape, np.float32)}
+    return frontend.given(work, {"train": Part(rows, np.zeros(len(rows[name]), np.int64))})
+
+
+def _graph(nodes, inputs, outputs, weights=()):
+    graph = helper.make_graph(nodes, "g", inputs, outputs, list(weights))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def _value(name, kind, shape):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def test_what_pytorch_exports_goes_through_unchanged(tmp_path, capsys, cnn):
+    folder = onnx_models.project(tmp_path / "p", cnn, lines='schemes = ["given-onnx"]')
+    code, document = _build(folder, capsys)
+    assert code == 0
+    (made,) = document["bundles"]
+    with Path(made["path"]).open("rb") as file, bundles.read(file) as bundle:
+        manifest = bundle.manifest
+    assert manifest.artifact.size == (folder / "given.onnx").stat().st_size
+    assert (manifest.inputs[0].shape, manifest.outputs[0].shape) == ((-1, 1, 8, 8), (-1, 10))
+    assert {"ai.onnx.Conv", "ai.onnx.Gemm"} <= set(manifest.provenance["ops"])
+    assert document["research_metric"] > 0.9
+    images, classes = onnx_models.digits()
+    with load(Path(made["path"])) as model:
+        answered = [one["label"] for one in model.run({"image": images[-50:]})]
+    assert np.mean(answered == classes[-50:]) > 0.9
+
+
+def test_open_dimensions_are_fixed_to_the_rows(tmp_path, capsys):
+    folder = onnx_models.project(tmp_path / "p", onnx_models.cnn(side="side"), lines='schemes = ["given-onnx"]')
+    code, document = _build(folder, capsys)
+    assert code == 0
+    with Path(document["bundles"][0]["path"]).open("rb") as file, bundles.read(file) as bundle:
+        manifest = bundle.manifest
+    assert manifest.inputs[0].shape == (-1, 1, 8, 8)
+    assert manifest.provenance["options"]["fixed_dimensions"] == {"image": [-1, 1, 8, 8]}
+    assert manifest.provenance["options"]["opsets"] == {"ai.onnx": 21}
+
+
+def test_a_batch_of_one_is_run_row_by_row(tmp_path):
+    path = tmp_path / "one.onnx"
+    path.write_bytes(onnx_models.cnn(batch=1).SerializeToString())
+    work = Work("", "onnx", "classification", "given", given=str(path), input_names=("image",))
+    images, _ = onnx_models.digits()
+    answers = frontend.make(work, {"train": Part({"image": images[:5]}, np.zeros(5, np.int64))})
+    assert answers["train"].shape == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("batch", "shape", "said"),
+    [
+        (4, (3, 1, 8, 8), "takes 4 rows at a time"),
+        ("batch", (3, 1, 8, 9), "the recipe's rows are"),
+        ("batch", (3, 64), "the recipe's rows are"),
+    ],
+)
+def test_shapes_that_no_row_fits_are_named(tmp_path, batch, shape, said):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx_models.cnn(batch=batch).SerializeToString())
+    with pytest.raises(RecipeError, match=said):
+        _given(path, shape)
+
+
+def test_the_label_is_left_out_where_scores_stand_beside_it(tmp_path, cnn):
+    model = _copy(cnn)
+    model.graph.node.append(helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0))
+    model.graph.output.append(_value("label", TensorProto.INT64, ["batch"]))
+    path = tmp_path / "two.onnx"
+    path.write_bytes(model.SerializeToString())
+    given = _given(path)
+    assert [value.name for value in given.model.graph.output] == ["scores"]
+    assert given.options == {"outputs_left_out": ["label"]}
+
+
+def test_zipmap_and_texts_are_refused_with_the_remedy(tmp_path):
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 3)).astype(np.float32)
+    model = LogisticRegression().fit(rows, np.where(rows[:, 0] > 0, "high", "low"))
+    zipmap = tmp_path / "zipmap.onnx"
+    zipmap.write_bytes(to_onnx(model, rows[:1]).SerializeToString())
+    with pytest.raises(RecipeError, match="sequence_type; export it with zipmap off"):
+        _given(zipmap, (2, 3), name="X")
+    texts = to_onnx(model, rows[:1], options={"zipmap": False})
+    del texts.graph.output[1:]
+    (tmp_path / "texts.onnx").write_bytes(texts.SerializeToString())
+    with pytest.raises(RecipeError, match="'label' gives texts"):
+        _given(tmp_path / "texts.onnx", (2, 3), name="X")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9])
+def test_a_file_that_is_cut_off_is_one_line(tmp_path, capsys, cnn, share):
+    raw = cnn.SerializeToString()
+    folder = onnx_models.project(tmp_path / "p", raw[: int(len(raw) * share)])
+    code, lines = _build(folder, capsys)
+    assert code == 2
+    assert len([line for line in lines if line.startswith("sprat:")]) == 1
+    assert "not an .onnx" in lines[-1]
+
+
+def test_random_bytes_never_do_more_than_refuse(tmp_path, cnn):
+    rng = np.random.default_rng(1)
+    raw = cnn.SerializeToString()
+    path = tmp_path / "bad.onnx"
+    said = []
+    for trial in range(60):
+        bad = np.frombuffer(rng.bytes(2000) if trial % 2 else raw, np.uint8).copy()
+        if trial % 2 == 0:
+            bad[rng.integers(0, 1200, 8)] ^= rng.integers(1, 256, 8).astype(np.uint8)
+        path.write_bytes(bad.tobytes())
+        try:
+            onnx_file.read(path)
+        except RecipeError as exc:
+            said.append(str(exc))
+    assert len(said) > 40
+    assert not any("\n" in sentence for sentence in said)
+
+
+def test_deep_nesting_is_refused(tmp_path, cnn):
+    # Protobuf by hand: model.graph is field 7, graph.node 1, node.attribute 5, attribute.g 6.
+    inner = b""
+    for field in [6, 5, 1] * 200:
+        inner = bytes([field << 3 | 2]) + _varint(len(inner)) + inner
+    (tmp_path / "deep.onnx").write_bytes(cnn.SerializeToString() + bytes([7 << 3 | 2]) + _varint(len(inner)) + inner)
+    with pytest.raises(RecipeError, match=r"not an \.onnx"):
+        onnx_file.read(tmp_path / "deep.onnx")
+
+
+def _varint(number):
+    out = b""
+    while number > 127:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+def _external(folder, cnn, location):
+    model = _copy(cnn)
+    tensor = next(t for t in model.graph.initializer if t.name == "fc.weight")
+    (folder / "weights.bin").write_bytes(numpy_helper.to_array(tensor).tobytes())
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    return folder / "m.onnx"
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "link.bin", ""])
+def test_weights_outside_the_folder_are_never_read(tmp_path, cnn, location):
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (tmp_path / "secret.bin").write_bytes(b"\0" * 20_000)
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    with pytest.raises(RecipeError, match="outside the model's own folder"):
+        onnx_file.read(_external(folder, cnn, location))
+
+
+def test_weights_beside_the_file_are_taken_in(tmp_path, cnn):
+    path = _external(tmp_path, cnn, "weights.bin")
+    given = _given(path)
+    assert given.options["weights_taken_in"] is True
+    plain = {t.name: numpy_helper.to_array(t) for t in cnn.graph.initializer}
+    whole = onnx.load_from_string(given.dump(path))
+    assert all(np.array_equal(numpy_helper.to_array(t), plain[t.name]) for t in whole.graph.initializer)
+    work = Work("", "onnx", "classification", "given", given=str(path), input_names=("image",))
+    before = frontend.source_digest(work)
+    raw = bytearray((tmp_path / "weights.bin").read_bytes())
+    raw[0] ^= 1
+    (tmp_path / "weights.bin").write_bytes(bytes(raw))
+    assert frontend.source_digest(work) != before
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(RecipeError, match="not beside it"):
+        _given(path)
+
+
+def test_what_no_runtime_knows_is_named(tmp_path):
+    x, y = _value("image", TensorProto.FLOAT, ["n", 4]), _value("y", TensorProto.FLOAT, ["n", 4])
+    path = tmp_path / "m.onnx"
+    custom = _graph([helper.make_node("Spin", ["image"], ["y"], domain="my.ops")], [x], [y])
+    custom.opset_import.append(helper.make_opsetid("my.ops", 1))
+    newer = _graph([helper.make_node("Relu", ["image"], ["y"])], [x], [y])
+    newer.opset_import[0].version = 999
+    format_ = _graph([helper.make_node("Relu", ["image"], ["y"])], [x], [y])
+    format_.ir_version = 999
+    unknown = _graph([helper.make_node("Reluu", ["image"], ["y"])], [x], [y])
+    for model, said in (
+        (custom, "'Spin' of the domain 'my.ops'"),
+        (newer, "opset 999, known are 7 to"),
+        (format_, "file format 999"),
+        (unknown, "No Op registered for Reluu"),
+    ):
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(RecipeError, match=said):
+            _given(path, (2, 4))
+
+
+def test_inputs_of_other_names_are_named(tmp_path, cnn):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(cnn.SerializeToString())
+    with pytest.raises(RecipeError, match=r"its inputs are image, the recipe's reading; name the tables"):
+        _given(path, name="reading")
+
+
+MAGIKA = """\
+schema = "sprat.recipe/1"
+model = "magika"
+task = "classification"
+metric = "accuracy"
+labels = [{labels}]
+schemes = ["given-onnx"]
+
+[data]
+file = "rows.npz"
+[data.split]
+method = "random"
+train = 0.3
+calibration = 0.2
+validation = 0.2
+test = 0.3
+
+[train]
+framework = "onnx"
+given = "model.onnx"
+
+[inputs.bytes]
+"""
+
+
+@pytest.mark.slow
+def test_magika_from_its_wheel_passes_the_same_gates(tmp_path, capsys):
+    spec = importlib.util.find_spec("magika")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).with_name("models") / "standard_v3_3"
+    shutil.copy(source / "model.onnx", tmp_path)
+    names = json.loads((source / "config.min.json").read_text())["target_labels_space"]
+    here = Path(np.__file__).parent
+    files = {
+        "python": sorted(here.glob("*.py")),
+        "c": sorted((here / "_core" / "include" / "numpy").glob("*.h")),
+        "rst": sorted((Path(sklearn.__file__).parent / "datasets" / "descr").glob("*.rst")),
+    }
+    found = [(_features(path.read_bytes()), kind) for kind, paths in files.items() for path in paths]
+    rows, labels = zip(*found, strict=True)
+    np.savez(tmp_path / "rows.npz", bytes=np.array(rows), label=np.array(labels))
+    (tmp_path / "recipe.toml").write_text(MAGIKA.format(labels=", ".join(json.dumps(name) for name in names)))
+    code, document = _build(tmp_path, capsys)
+    assert code == 0, document
+    assert document["research_metric"] == 1.0
+    with Path(document["bundles"][0]["path"]).open("rb") as file, bundles.read(file) as bundle:
+        manifest = bundle.manifest
+    assert (manifest.inputs[0].dtype, manifest.inputs[0].shape) == ("int32", (-1, 2048))
+    assert manifest.outputs[0].shape == (-1, 214)
+    assert manifest.artifact.sha256 == hashlib.sha256((source / "model.onnx").read_bytes()).hexdigest()
+
+
+def _features(content: bytes) -> np.ndarray:
+    """Return the first and the last 1,024 bytes without the white space around them, 256 where there is none."""
+    begin, end = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
+    return np.array([*begin, *[256] * (1024 - len(begin)), *[256] * (1024 - len(end)), *end], np.int32)
