@@ -9,7 +9,7 @@ from sprat.compiler import budget, search
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.gates import GateCode
 from sprat.compiler.jobs import JobFailed
-from sprat.compiler.parity import ERROR_METRICS
+from sprat.compiler.parity import ERROR_METRICS, Drop
 from sprat.compiler.recipe import Recipe
 from sprat.compiler.result import CandidateRow
 from sprat.compiler.schemes import SCHEMES
@@ -62,7 +62,7 @@ def rank(
         done[candidate.scheme] = tuple(trials.run(found, name) for name in candidate.runtimes if trials.can_run(name))
         measured.append(_measured(found, done[candidate.scheme], target, recipe, plain=plain))
     choice = search.choose(measured, prefer=recipe.prefer, less_is_better=recipe.metric in ERROR_METRICS)
-    rows = tuple(_row(one, done.get(one.scheme, ()), choice, target) for one in measured)
+    rows = tuple(_row(one, done.get(one.scheme, ()), choice, target, recipe) for one in measured)
     return Ranked(choice, rows, done, lowered)
 
 
@@ -91,9 +91,11 @@ def _stopped(
     lowering: Lowering, summary: Measured, trials: Sequence[Trial], target: Target, recipe: Recipe, *, plain: int
 ) -> tuple[GateCode | None, str, float]:
     if not summary.runtimes:
-        verdicts = [(trial.runtime, trial.verdict) for trial in trials]
-        sentence = "; ".join(f"{runtime}: {verdict.sentence}" for runtime, verdict in verdicts)
-        codes = [verdict.code for _, verdict in verdicts if verdict.code is not None]
+        said: dict[str, list[str]] = {}
+        for trial in trials:
+            said.setdefault(trial.verdict.sentence, []).append(trial.runtime)
+        sentence = "; ".join(f"{' and '.join(runtimes)}: {what}" for what, runtimes in said.items())
+        codes = [trial.verdict.code for trial in trials if trial.verdict.code is not None]
         return codes[0] if codes else GateCode.NOT_RUN, sentence or "none of its runtimes is on this machine", 0.0
     if SCHEMES[lowering.scheme].quantized and plain and lowering.size >= plain:
         return GateCode.NOT_SMALLER, f"{lowering.size} bytes, unquantized it has {plain}", 0.0
@@ -105,14 +107,17 @@ def _stopped(
     return None, "", 0.0
 
 
-def _row(one: Measured, trials: Sequence[Trial], choice: Choice, target: Target) -> CandidateRow:
-    verdicts = [trial.verdict for trial in trials if trial.figures]
+def _row(one: Measured, trials: Sequence[Trial], choice: Choice, target: Target, recipe: Recipe) -> CandidateRow:
+    tried = [trial for trial in trials if trial.figures]
+    verdicts = [trial.verdict for trial in tried]
+    worst = max((verdict.drop for verdict in verdicts), key=lambda drop: drop.high, default=Drop(0.0, 0.0, 0.0))
+    shown = [trial for trial in tried if trial.passed] or tried
     return CandidateRow(
         target=target.name,
         scheme=one.scheme,
         size=one.size,
         metric=one.metric,
-        drop_high=max((verdict.drop.high for verdict in verdicts), default=0.0),
+        drop_high=worst.high,
         agreement=min((verdict.agreement for verdict in verdicts), default=0.0),
         latency_us=one.latency_us,
         memory_kib=one.memory_kib,
@@ -120,4 +125,8 @@ def _row(one: Measured, trials: Sequence[Trial], choice: Choice, target: Target)
         chosen=one.scheme == choice.chosen,
         on_front=one.scheme in choice.front,
         reason="" if one.scheme == choice.chosen else choice.reasons[one.scheme],
+        drop=worst.value,
+        drop_low=worst.low,
+        less_is_better=recipe.metric in ERROR_METRICS,
+        where=f"{shown[0].runtime} on {shown[0].figures.get('where', shown[0].runner)}" if shown else "",
     )

@@ -38,6 +38,12 @@ class CandidateRow:
     chosen: bool
     on_front: bool
     reason: str
+    drop: float = 0.0
+    drop_low: float = 0.0
+    less_is_better: bool = False
+    """Of the metric: true for errors."""
+    where: str = ""
+    """Where latency and memory were measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class BuildResult:
     report: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Splits, seeds, versions: what the manifests' provenance holds too."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Of the clock: `data`, `train`, `convert`, `trials` (measuring), and the `total` that also holds our own overhead."""
 
     def document(self) -> dict[str, Any]:
         """Return plain values, as `--json` prints them and runs keep them."""
