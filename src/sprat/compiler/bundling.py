@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 
 RESEARCH: Final = "research"
 """Where the golden set keeps the research model's own answers, beside those of the runtimes."""
+_MEANINGS: Final = {Task.CLASSIFICATION: "probabilities", Task.REGRESSION: "values", Task.ANOMALY: "score"}
 _BINS: Final = 10
 _LSB: Final = 3.0
 """int8 across CPUs of one runtime was seen 1 step apart after a softmax, 2 between kernels of logits."""
@@ -78,7 +79,7 @@ def write(
             size=lowering.size, scheme=lowering.scheme,
         ),
         inputs=tuple(_input(facts, recipe, ingested) for facts in lowering.inputs),
-        outputs=tuple(_output(facts, recipe.task) for facts in lowering.outputs),
+        outputs=tuple(_output(facts, recipe.task, lowering) for facts in lowering.outputs),
         labels=recipe.labels,
         runtimes=contents.runtimes,
         golden=Golden(
@@ -171,8 +172,10 @@ def _input(facts: TensorFacts, recipe: Recipe, ingested: Ingested) -> TensorSpec
     )  # fmt: skip
 
 
-def _output(facts: TensorFacts, task: Task) -> TensorSpec:
-    meaning = "probabilities" if task is Task.CLASSIFICATION else "values"
+def _output(facts: TensorFacts, task: Task, lowering: Lowering) -> TensorSpec:
+    meaning = _MEANINGS[task]
+    if task is Task.CLASSIFICATION and lowering.options.get("answer") == "decision":
+        meaning = "decision"
     return TensorSpec(
         name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
         meaning=meaning,

@@ -63,7 +63,7 @@ def beats(name: str, value: float, other: float) -> bool:
 def yardstick(name: str, train_truth: Array, truth: Array, *, classes: int) -> float:
     """Return the metric of the trivial model: the most frequent class, or the mean, of the training rows."""
     if name in ERROR_METRICS:
-        return metric_of(name, truth, np.broadcast_to(np.mean(train_truth, axis=0), (len(truth), 1)))
+        return metric_of(name, truth, np.broadcast_to(np.mean(train_truth, axis=0), truth.shape))
     majority = int(np.bincount(train_truth, minlength=classes).argmax())
     return metric_of(name, truth, np.eye(classes)[np.full(len(truth), majority)])
 
@@ -76,13 +76,15 @@ def gate_a(research: Array, artifact: Array, *, classification: bool) -> Verdict
         return Verdict(GateCode.NON_FINITE, f"{int(np.sum(~np.isfinite(artifact)))} outputs are not finite")
     off = np.abs(artifact - research)
     if classification:
-        clear = _margin(research) > NEAR_TIE
+        # Probabilities are at most 1; decision scores have a size of their own.
+        size = max(1.0, float(np.max(np.abs(research))))
+        clear = _margin(research) > NEAR_TIE * size
         swapped = int(np.sum((research.argmax(1) != artifact.argmax(1)) & clear))
-        if swapped or off.max() > GATE_A_ABSOLUTE:
+        if swapped or off.max() > GATE_A_ABSOLUTE * size:
             return Verdict(
                 GateCode.PARITY,
                 f"the conversion changes answers: {swapped} labels differ, scores by up to {off.max():.2g} "
-                f"(allowed {GATE_A_ABSOLUTE:g})",
+                f"(allowed {GATE_A_ABSOLUTE * size:g})",
             )
         return Verdict()
     worst = float(np.max(off / np.maximum(np.abs(research), _scale(research))))

@@ -66,7 +66,7 @@ class TensorSpec:
     maximum: float = 0.0
     features: tuple[str, ...] = ()
     meaning: str = ""
-    """What an output is: `probabilities`, `label`, `values`, `score`."""
+    """What an output is: `probabilities`, `decision`, `label`, `values`, `score`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """From an artifact's outputs to an answer: what each output means is declared in the manifest.
 
-The columns of `probabilities` stand in the order of the manifest's labels.
+The columns of `probabilities` and `decision` stand in the order of the manifest's labels. A decision is a score for
+each class that is no probability (a support vector machine's distance): the highest names the label.
 
 | outputs declared | label | outputs of the answer |
 | --- | --- | --- |
 | `probabilities` (with or without `label`) | position of the highest | the probabilities |
+| `decision` | position of the highest | the decision scores |
 | one probability of two labels | 1 from 0.5 on | its complement and itself |
 | `label` alone | the position, or the text's place among the labels | none but the label's position |
 | `score` (with or without `label`) | 1 where scikit-learn's label says -1, else 0; NO_LABEL without | the score |
@@ -41,6 +43,8 @@ def answering(manifest: Manifest) -> Callable[[Outputs], Answer]:
     by_meaning = {spec.meaning: spec for spec in manifest.outputs}
     if (spec := by_meaning.get("probabilities")) is not None:
         return _single_probability(spec) if _width(spec) == 1 and len(manifest.labels) == 2 else _probabilities(spec)
+    if (spec := by_meaning.get("decision")) is not None:
+        return _probabilities(spec)
     if (spec := by_meaning.get("score")) is not None:
         return _score(spec, by_meaning.get("label"))
     if (spec := by_meaning.get("values")) is not None:
@@ -49,7 +53,7 @@ def answering(manifest: Manifest) -> Callable[[Outputs], Answer]:
         return _label(spec, manifest.labels)
     found = ", ".join(sorted(repr(meaning) for meaning in by_meaning))
     raise BundleRefused(
-        Reason.BAD_BUNDLE, f"manifest.outputs: meaning {found}, expected probabilities, label, values or score"
+        Reason.BAD_BUNDLE, f"manifest.outputs: meaning {found}, expected probabilities, decision, label, values or score"
     )
 
 

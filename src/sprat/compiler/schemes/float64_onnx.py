@@ -3,31 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+import numpy as np
+import onnx as onnx_ir
 from skl2onnx import convert_sklearn
+from skl2onnx._supported_operators import sklearn_operator_name_map
+from skl2onnx.common._registration import get_converter
 from skl2onnx.common.data_types import DoubleTensorType
-from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import onnx, sklearn
+from sprat.compiler.frontends import onnx, sklearn, sklearn_answers, sklearn_converters, sklearn_islands, sklearn_steps
+from sprat.compiler.frontends.sklearn_answers import CENTRES, DECISION, DETECTOR
 from sprat.compiler.work import Lowered, Work
 from sprat.errors import RecipeError
 
+_OPSET: Final = 21
+_SCORE: Final = "score"
+
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
-    """Convert with float64 input, a cast right before trees, and class scores as one tensor."""
+    """Convert with float64 input, float32 islands where ONNX has no float64, and the answer as the only output."""
     model = sklearn.load(work)
+    sklearn_steps.require_convertible(model)
+    kind = sklearn_answers.kind(model, work.task)
     (name,) = work.input_names
-    width = parts()["train"].inputs[name].shape[1]
-    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+    rows = np.asarray(parts()["train"].inputs[name][:1], np.float64)
     try:
-        graph = convert_sklearn(
-            model, name=work.model, initial_types=[(name, DoubleTensorType([None, width]))], options=options,
-            target_opset={"": 21, "ai.onnx.ml": 3},
+        made = convert_sklearn(
+            model, name=work.model, initial_types=[(name, DoubleTensorType([None, rows.shape[1]]))],
+            options=_options(model, kind), target_opset={"": _OPSET, "ai.onnx.ml": 3},
+            custom_conversion_functions={**sklearn_islands.converters(), **sklearn_converters.converters()},
+            custom_shape_calculators={**sklearn_islands.shapes(), **sklearn_converters.shapes()},
         )  # fmt: skip
-    except (MissingConverter, MissingShapeCalculator) as exc:
-        raise RecipeError(f"{type(model).__name__}: no way to ONNX ({str(exc).splitlines()[0]})") from exc
-    if options is not None:
-        # Of label and scores only the scores stay: the highest is the label, and near-ties have one judge, not two.
-        del graph.graph.output[:-1]
-    return onnx.lowered(graph.SerializeToString(deterministic=True), {"zipmap": False, "opset": 21, "input": "float64"})
+    except Exception as exc:
+        # skl2onnx raises whatever its converters do: the step's name is what helps.
+        raise RecipeError(sklearn_steps.describe(model, exc)) from exc
+    graph = made.graph
+    # Of label and scores only the scores stay: the highest is the label, and near-ties have one judge, not two.
+    del graph.output[:-1]
+    if kind in (DETECTOR, CENTRES):
+        _as_score(graph, nearest=kind == CENTRES)
+    _prune(graph)
+    _state_shape(graph.output[0], sklearn_answers.answer(model, rows, work.task).shape[1])
+    facts = {"zipmap": False, "opset": _OPSET, "input": "float64", "answer": kind}
+    return onnx.lowered(made.SerializeToString(deterministic=True), facts)
+
+
+def _options(model: Any, kind: str) -> dict[int, dict[str, Any]] | None:
+    """Return the options that this estimator knows: not every one takes zipmap (LinearSVC), nor raw scores."""
+    last = sklearn_steps.final(model)
+    alias = sklearn_operator_name_map.get(type(last))
+    allowed = (get_converter(alias).get_allowed_options() if alias else None) or {}
+    wanted = {"zipmap": False} | ({"raw_scores": True} if kind == DECISION else {})
+    chosen = {key: value for key, value in wanted.items() if key in allowed}
+    return {id(last): chosen} if chosen else None
+
+
+def _as_score(graph: Any, *, nearest: bool) -> None:
+    """End the graph in a score [rows, 1]: minus the detector's decision, or the distance to the nearest centre."""
+    found = graph.output[0]
+    kind = found.type.tensor_type.elem_type
+    helper = onnx_ir.helper
+    if nearest:
+        axes = onnx_ir.numpy_helper.from_array(np.array([1], np.int64), "score_axes")
+        graph.initializer.append(axes)
+        graph.node.append(helper.make_node("ReduceMin", [found.name, axes.name], [_SCORE], keepdims=1))
+    else:
+        shape = onnx_ir.numpy_helper.from_array(np.array([-1, 1], np.int64), "score_shape")
+        graph.initializer.append(shape)
+        graph.node.append(helper.make_node("Reshape", [found.name, shape.name], ["score_column"]))
+        graph.node.append(helper.make_node("Neg", ["score_column"], [_SCORE]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(_SCORE, kind, [None, 1]))
+
+
+def _state_shape(output: Any, width: int) -> None:
+    """Declare [rows, width]: some converters say one column whatever the model gives."""
+    dimensions = output.type.tensor_type.shape.dim
+    del dimensions[:]
+    dimensions.add()
+    dimensions.add().dim_value = width
+
+
+def _prune(graph: Any) -> None:
+    """Take off the nodes and constants that no output needs, such as a label's."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(constants)
