@@ -7,6 +7,7 @@ yardstick, lower, gates and measures on every runtime, choose, bundle, check the
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def _build(
     table: Table | None, work: Path, out: Path, runners: Sequence[Runner], place: Place, cache: Cache | None,
     settings: Settings, say: Callable[[str], None],
 ) -> BuildResult:  # fmt: skip
-    recipe = source.recipe
+    recipe, begun = source.recipe, time.monotonic()
     with Jobs(
         log=work / "worker.log", timeout_s=settings.conversion_timeout_s, memory_mb=settings.conversion_memory_mb,
         place=place, cache=cache,
@@ -113,10 +114,11 @@ def _build(
         lowered = _lower(jobs, task, wanted, trained.sha256, work=work, say=say)
     trials = Trials(recipe, ingested, trained.research, folder=work, runners=runners, say=say)
     _require_runtime(candidates, trials)
+    trials.run_all(_pairs(candidates, lowered, trials), width=jobs.width)
     rows: list[CandidateRow] = []
     made: list[BuiltBundle] = []
     stopped: list[GateFailed] = []
-    warnings = _warnings(source, ingested, candidates, trials)
+    warnings = [*_warnings(source, ingested, candidates, trials), *(cache.notes if cache else ())]
     staging = release_files.Staging(source, ingested, trained, trials, work=work, out=out, many=len(targets) > 1)
     for target in targets:
         ranked = rank(candidates[target.name], lowered, trials, target, recipe)
@@ -131,9 +133,10 @@ def _build(
         facts=staging.facts,
     )  # fmt: skip
     say("report")
-    written = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe))
+    written = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe, lowered=lowered))
     staging.publish()
-    result = replace(result, report=written)
+    seconds = {**jobs.seconds, "trials": trials.seconds, "total": time.monotonic() - begun}
+    result = replace(result, report=written, seconds={key: round(value, 3) for key, value in seconds.items()})
     if stopped:
         raise GateFailed(stopped[0].code, f"{stopped[0].args[0]}; see {result.report}")
     return result
@@ -247,6 +250,19 @@ def _require_runtime(candidates: Mapping[str, tuple[Candidate, ...]], trials: Tr
                 f"target {target} runs {', '.join(declared)}, none is on this machine; "
                 f"add one with `sprat runtimes add {declared[0]}`"
             )
+
+
+def _pairs(
+    candidates: Mapping[str, tuple[Candidate, ...]], lowered: Mapping[str, Lowering | JobFailed], trials: Trials
+) -> list[tuple[Lowering, str]]:
+    """Return every artifact with each runtime that some target has for it and that is here."""
+    return [
+        (found, runtime)
+        for group in candidates.values()
+        for one in group
+        for runtime in one.runtimes
+        if isinstance(found := lowered[one.scheme], Lowering) and trials.can_run(runtime)
+    ]
 
 
 def _warnings(

@@ -24,7 +24,7 @@ _SOURCES: Final = frozenset({".py", ".csv", ".npz", ".onnx", ".tflite", ".keras"
 
 
 class Jobs:
-    """Runs the jobs of one build; `seconds` sums up what training and conversions took on the clock."""
+    """Runs the jobs of one build; `seconds` sums up what the author's code and the converters took on the clock."""
 
     def __init__(
         self, *, log: Path, timeout_s: float, memory_mb: float = 0.0, place: Place | None = None,
@@ -35,7 +35,7 @@ class Jobs:
         self._pool = Pool(log=log, limits=limits, width=place.workers)
         self._executor = _executor(place, self._pool, limits)
         self._cache = cache
-        self.seconds = {"train": 0.0, "convert": 0.0}
+        self.seconds = {"data": 0.0, "train": 0.0, "convert": 0.0}
 
     @property
     def width(self) -> int:
@@ -44,7 +44,9 @@ class Jobs:
 
     def columns(self, factory: Path, out: Path) -> None:
         """Run a factory's `data()` into an npz file."""
+        begun = time.monotonic()
         self._pool.run({"job": "data", "path": str(factory), "out": str(out)})
+        self.seconds["data"] += time.monotonic() - begun
 
     def train(self, work: Work) -> Answer:
         """Train, and keep the research model's answers; the work's folder then holds the model."""

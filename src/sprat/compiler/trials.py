@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,8 @@ class Trials:
             for runtime, version in runner.runtimes().items():
                 self._places.setdefault(runtime, (runner, version))
         self._done: dict[tuple[str, str], Trial] = {}
+        self.seconds = 0.0
+        """What all trials took on the clock."""
 
     def can_run(self, runtime: str) -> bool:
         """Tell whether any runner has the runtime."""
@@ -73,29 +77,51 @@ class Trials:
 
     def run(self, lowering: Lowering, runtime: str) -> Trial:
         """Return the trial of one artifact on one runtime."""
-        key = (lowering.scheme, runtime)
-        if key not in self._done:
-            self._say(f"gates: {lowering.scheme} on {runtime}")
-            self._done[key] = self._run(lowering, runtime)
-        return self._done[key]
+        self.run_all([(lowering, runtime)])
+        return self._done[lowering.scheme, runtime]
 
-    def _run(self, lowering: Lowering, runtime: str) -> Trial:
-        runner, version = self._places[runtime]
-        trial = Trial(lowering.scheme, runtime, version, runner.name, Verdict())
+    def run_all(self, wanted: Iterable[tuple[Lowering, str]], *, width: int = 1) -> None:
+        """Run the trials that are not done yet: answers side by side, then each check alone on the machine.
+
+        Nothing of ours runs beside a check, as that would be measured too.
+        """
+        fresh = {(one.scheme, runtime): one for one, runtime in wanted if (one.scheme, runtime) not in self._done}
+        for lowering in fresh.values():
+            self._bundle(lowering)
+        begun = time.monotonic()
+        with ThreadPoolExecutor(width, thread_name_prefix="sprat-trials") as threads:
+            found = list(threads.map(lambda item: self._answered(item[1], item[0][1]), fresh.items()))
+        for ((scheme, runtime), lowering), raw in zip(fresh.items(), found, strict=True):
+            self._done[scheme, runtime] = self._finished(lowering, runtime, raw)
+        self.seconds += time.monotonic() - begun
+
+    def _answered(self, lowering: Lowering, runtime: str) -> Mapping[str, Array] | RunnerFailed:
+        """Return the raw outputs for the test rows and, behind them, the golden ones; or why there are none."""
+        self._say(f"gates: {lowering.scheme} on {runtime}")
+        runner, _ = self._places[runtime]
         test = self._ingested.parts["test"]
         both = {
             name: np.concatenate([np.asarray(test.inputs[name]), self.golden_inputs[name]])
             for name in self.golden_inputs
         }
         try:
-            bundle = self._bundle(lowering)
-            raw = runner.infer(bundle, bundling.readings(both, lowering), runtime=runtime)
-            figures = runner.check(bundle, runtime=runtime, skip_golden=True)
+            return runner.infer(self._bundle(lowering), bundling.readings(both, lowering), runtime=runtime)
+        except RunnerFailed as exc:
+            return exc
+
+    def _finished(self, lowering: Lowering, runtime: str, raw: Mapping[str, Array] | RunnerFailed) -> Trial:
+        """Measure, and judge the answers."""
+        runner, version = self._places[runtime]
+        trial = Trial(lowering.scheme, runtime, version, runner.name, Verdict())
+        if isinstance(raw, RunnerFailed):
+            return replace(trial, verdict=Verdict(GateCode.NOT_RUN, str(raw)))
+        try:
+            figures = runner.check(self._bundle(lowering), runtime=runtime, skip_golden=True)
         except RunnerFailed as exc:
             return replace(trial, verdict=Verdict(GateCode.NOT_RUN, str(exc)))
         if not figures["ok"]:
             return replace(trial, verdict=Verdict(GateCode.NOT_RUN, str(figures["detail"])))
-        count = len(test.labels)
+        count = len(self._ingested.parts["test"].labels)
         answers = bundling.answers(raw, lowering)[:count]
         return replace(
             trial,
