@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sprat.compiler import data_gates
 from sprat.compiler.factory import Part
+from sprat.compiler.project import Project
 from sprat.compiler.recipe import InputSpec, Recipe
 from sprat.data import labels as label_sets
 from sprat.data import quality, split
+from sprat.data.quality import Finding, Severity
+from sprat.data.quality.rows import drift
 from sprat.data.snapshot import content_digest
-from sprat.data.table import Table, column
+from sprat.data.table import Table, column, read_table
+from sprat.data.times import seconds
 from sprat.errors import RecipeError
 from sprat_device.contract.manifest import Task
 
@@ -29,7 +35,26 @@ class Ingested:
     sha256: str
     part_digests: Mapping[str, str]
     ranges: Mapping[str, tuple[float, float]]
-    findings: tuple[str, ...]
+    observations: tuple[Finding, ...]
+    features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Input -> feature -> its type, shape and range in the training rows: what `feature-changed` compares."""
+    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Part -> rows, hash, and what proves it disjoint: groups with their hash, or the first and the last time."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Return the observations as sentences."""
+        return tuple(one.sentence for one in self.observations)
+
+
+def read_data(source: Project) -> Table:
+    """Read the file, the folder or the callable that the recipe's `data.file` names."""
+    name = source.recipe.data.file
+    if ".py:" in name:
+        file, _, function = name.rpartition(":")
+        return read_table(source.file(file).with_name(f"{Path(file).name}:{function}"))
+    folder = source.folder / name
+    return read_table(folder if folder.is_dir() else source.file(name))
 
 
 def ingest(table: Table, recipe: Recipe) -> Ingested:
@@ -39,52 +64,128 @@ def ingest(table: Table, recipe: Recipe) -> Ingested:
     lengths = {len(truth), *(len(array) for array in inputs.values())}
     if len(lengths) != 1:
         raise RecipeError(f"data: inputs and labels have {sorted(lengths)} rows, expected one number")
-    classes = truth if recipe.task is Task.CLASSIFICATION else None
-    rows = split.split(inputs, classes, plan=recipe.data.split)
+    classes = None if recipe.task is Task.REGRESSION else truth
+    used = {name: table[name] for name in _used(recipe)}
+    observations = [*quality.examine(used), *_label_findings(used, inputs, truth, recipe)]
+    _stop(observations)
     digests = split.row_digests(inputs)
-    findings = [finding.sentence for finding in quality.examine({k: table[k] for k in _used(recipe)})]
-    if classes is not None:
-        findings += [finding.sentence for finding in quality.balance(truth, recipe.labels)]
-    if shared := split.shared_rows(rows, digests):
-        findings.append(f"{shared} rows have an exact copy in another part of the split")
+    by = _split_column(table, recipe)
+    rows = split.split(inputs, classes, plan=recipe.data.split, by=by, digests=digests)
+    observations += quality.examine_rows(digests, classes)
+    observations += quality.examine_parts(inputs, rows, digests)
+    for name, column_ in used.items():
+        observations += drift(name, column_[rows["train"]], column_[rows["test"]]) if column_.ndim == 1 else []
+    _stop(observations)
     parts = {
         name: Part({key: array[part] for key, array in inputs.items()}, truth[part]) for name, part in rows.items()
     }
+    part_digests = {name: split.part_digest(part, digests) for name, part in rows.items()}
     return Ingested(
         parts=parts,
         sha256=content_digest(table),
-        part_digests={name: split.part_digest(part, digests) for name, part in rows.items()},
+        part_digests=part_digests,
         ranges={spec.name: _range(spec, parts["train"].inputs[spec.name]) for spec in recipe.inputs},
-        findings=tuple(findings),
+        observations=tuple(observations),
+        features=data_gates.features(used, rows["train"], recipe),
+        splits={
+            name: {"rows": len(part), "sha256": part_digests[name], **_proof(part, by, recipe)}
+            for name, part in rows.items()
+        },
     )
 
 
 def _used(recipe: Recipe) -> list[str]:
-    return [name for spec in recipe.inputs for name in (spec.features or (spec.column,))]
+    return list(dict.fromkeys(name for spec in recipe.inputs for name in (spec.features or (spec.column,))))
+
+
+def _label_findings(
+    used: Mapping[str, Array], inputs: Mapping[str, Array], truth: Array, recipe: Recipe
+) -> list[Finding]:
+    found: list[Finding] = []
+    if recipe.task is Task.CLASSIFICATION:
+        found += quality.balance(truth, recipe.labels)
+    elif recipe.task is Task.REGRESSION and bool(np.all(truth == truth[0])):
+        found.append(
+            Finding(recipe.data.label, "constant", f"the label is {truth[0, 0]:g} in every row", Severity.ERROR)
+        )
+    _stop(found)
+    flat = {name: column_ for name, column_ in used.items() if column_.ndim == 1}
+    names = recipe.labels if recipe.task is Task.CLASSIFICATION else ()
+    return found + (quality.examine_labels(flat, inputs, truth, names) if recipe.task is not Task.ANOMALY else [])
+
+
+def _stop(observations: Sequence[Finding]) -> None:
+    """Raise RecipeError for the first error: no model is made of data that says nothing or says it wrongly."""
+    for one in observations:
+        if one.severity is Severity.ERROR:
+            raise RecipeError(f"data: {one.sentence} ({one.code})")
+
+
+def _split_column(table: Table, recipe: Recipe) -> Array | None:
+    """Return the groups of the rows, or their times as seconds, where the split goes by one."""
+    plan = recipe.data.split
+    if plan.method not in split.BY:
+        return None
+    found = column(table, plan.by, asked_by=recipe.place(("data", "split", "by")))
+    return seconds(found, plan.by) if plan.method == "time" else found
+
+
+def _proof(part: Array, by: Array | None, recipe: Recipe) -> dict[str, Any]:
+    """Return what shows that a part shares no group, or no moment, with another."""
+    if by is None:
+        return {}
+    mine = by[part]
+    if recipe.data.split.method == "time":
+        return {"from_s": float(mine.min()), "to_s": float(mine.max())}
+    first = np.unique(mine, return_index=True)[1]
+    return {"groups": len(first), "groups_sha256": split.part_digest(first, split.group_digests(mine))}
 
 
 def _input(table: Table, spec: InputSpec, recipe: Recipe) -> Array:
-    """Stack the features of a tabular input as float64, or take one array column as it is."""
+    """Stack the features of a tabular input as float64 (or text), or take one array column as it is."""
     asked_by = recipe.place(("inputs", spec.name, "features" if spec.features else "column"))
+    columns = [column(table, name, asked_by=asked_by) for name in spec.features or (spec.column,)]
+    for name, values in zip(spec.features or (spec.column,), columns, strict=True):
+        _require_kind(values, name, spec)
+        if spec.features and values.ndim != 1:
+            raise RecipeError(f"{asked_by}: feature {name!r} has shape {list(values.shape)}, expected one number a row")
+    if spec.type == "text":
+        array: Array = np.stack([values.astype(np.str_) for values in columns], axis=1) if spec.features else columns[0]
+        return array.reshape(len(array), -1) if array.ndim == 1 else array
     if spec.features:
-        columns = [column(table, name, asked_by=asked_by) for name in spec.features]
-        for name, values in zip(spec.features, columns, strict=True):
-            _require_numbers(values, name)
-            if values.ndim != 1:
+        array = np.empty((len(columns[0]), len(columns)), np.float64)
+        for place, values in enumerate(columns):
+            if len(values) != len(array):
                 raise RecipeError(
-                    f"{asked_by}: feature {name!r} has shape {list(values.shape)}, expected one number a row"
+                    f"{asked_by}: features of {len(values)} and of {len(array)} rows, expected one number"
                 )
-        array: Array = np.stack([np.asarray(values, np.float64) for values in columns], axis=1)
+            array[:, place] = values
     else:
-        array = column(table, spec.column, asked_by=asked_by)
-        _require_numbers(array, spec.column)
-        array = array.reshape(len(array), -1) if array.ndim == 1 else array
-    if spec.minimum < spec.maximum and (array.min() < spec.minimum or array.max() > spec.maximum):
-        raise RecipeError(
-            f"{asked_by}: the data goes from {array.min():g} to {array.max():g}, "
-            f"the recipe says {spec.minimum:g} to {spec.maximum:g}"
-        )
+        array = columns[0].reshape(len(columns[0]), -1) if columns[0].ndim == 1 else columns[0]
+    _require_range(array, spec, asked_by)
     return array
+
+
+def _require_range(array: Array, spec: InputSpec, asked_by: str) -> None:
+    if spec.minimum >= spec.maximum:
+        return
+    low, high = np.nanmin(array), np.nanmax(array)
+    if low < spec.minimum or high > spec.maximum:
+        raise RecipeError(
+            f"{asked_by}: the data goes from {low:g} to {high:g}, the recipe says {spec.minimum:g} to {spec.maximum:g}"
+        )
+
+
+def _require_kind(values: Array, name: str, spec: InputSpec) -> None:
+    """Refuse text where numbers are meant and the other way round, and missing values where the input keeps none."""
+    if spec.type == "text":
+        if values.dtype.kind not in "SU":
+            raise RecipeError(f'data: column {name!r} holds numbers, input {spec.name!r} has type = "text"')
+    elif spec.missing == "keep" and values.dtype.kind in "biuf":
+        if bad := int(np.sum(np.isinf(values))):
+            raise RecipeError(f"data: column {name!r} has {bad} infinite values; leave these rows out")
+    else:
+        _require_numbers(values, name)
 
 
 def _require_numbers(values: Array, name: str) -> None:
@@ -96,11 +197,16 @@ def _require_numbers(values: Array, name: str) -> None:
 
 def _labels(table: Table, recipe: Recipe) -> Array:
     values = column(table, recipe.data.label, asked_by=recipe.place(("data", "label")))
-    if recipe.task is Task.CLASSIFICATION:
+    if recipe.task is not Task.REGRESSION:
         return label_sets.encode(values, recipe.labels)
     _require_numbers(values, recipe.data.label)
     return np.asarray(values, np.float64).reshape(len(values), -1)
 
 
 def _range(spec: InputSpec, rows: Array) -> tuple[float, float]:
-    return (spec.minimum, spec.maximum) if spec.minimum < spec.maximum else (float(rows.min()), float(rows.max()))
+    """Return the stated range, or that of the training rows; text and columns of nothing have none (0 to 0)."""
+    if spec.minimum < spec.maximum:
+        return spec.minimum, spec.maximum
+    if rows.dtype.kind in "SU":
+        return 0.0, 0.0
+    return float(np.nanmin(rows)), float(np.nanmax(rows))

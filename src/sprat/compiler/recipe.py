@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from sprat.compiler.gates import Gates
 from sprat.compiler.sections import Section, Source, override
-from sprat.data.split import METHODS, SplitPlan
+from sprat.data.split import BY, METHODS, SplitPlan
 from sprat.errors import RecipeError
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import Task
@@ -24,7 +24,7 @@ PREFERENCES: Final = ("size", "latency", "metric", "memory")
 METRICS: Final[Mapping[Task, tuple[str, ...]]] = {
     Task.CLASSIFICATION: ("accuracy", "balanced_accuracy"),
     Task.REGRESSION: ("mae", "rmse"),
-    Task.ANOMALY: (),
+    Task.ANOMALY: ("roc_auc", "average_precision"),
 }
 
 
@@ -39,15 +39,28 @@ class InputSpec:
     minimum: float = 0.0
     maximum: float = 0.0
     """The range that a reading can have; equal means unknown."""
+    type: str = "number"
+    """`number` or `text`: an input holds columns of one kind."""
+    missing: str = "refuse"
+    """`refuse` rows with missing values, or `keep` them as NaN for a model that fills them itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataPlan:
-    """Where the rows come from: the factory's `data()` or a file beside the recipe; and how they are split."""
+    """Where the rows come from: the factory's `data()` or a file beside the recipe; how they are split, how old they may be.
+
+    `file` is a .csv, .npz or .parquet, a folder of images, or `module.py:function`.
+    """
 
     file: str = ""
     label: str = "label"
     split: SplitPlan = field(default_factory=SplitPlan)
+    time: str = ""
+    """The column that says when a row was taken: ISO 8601, or seconds since 1970 in UTC."""
+    max_age_days: float = 0.0
+    """The newest row, or else the snapshot, may be this old; 0: any age."""
+    since: str = ""
+    """A bundle beside the recipe whose features the data must still have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +116,12 @@ def _recipe(top: Section) -> Recipe:
     recipe = Recipe(
         model=top.name("model"),
         task=task,
-        metric=top.choice("metric", METRICS[task], default=(*METRICS[task], "")[0]),
+        metric=top.choice("metric", METRICS[task], default=METRICS[task][0]),
         about=top.take("about", str, default=""),
         data=_data(top.section("data")),
         train=_train(top.section("train")),
         inputs=tuple(_input(section, name) for name, section in top.sections("inputs")),
-        labels=top.strings("labels", default=()),
+        labels=top.strings("labels", default=("normal", "unusual") if task is Task.ANOMALY else ()),
         targets=top.strings("targets", default=("generic-x86_64",)),
         schemes=top.strings("schemes", default=()),
         prefer=top.choices("prefer", PREFERENCES, default=("size",)),
@@ -117,30 +130,48 @@ def _recipe(top: Section) -> Recipe:
         source=top.source,
     )
     top.finish()
-    if not METRICS[task]:
-        raise top.wrong("task", task.value, "classification or regression (anomaly is not built yet)")
     if task is Task.CLASSIFICATION and len(recipe.labels) < 2:
         raise top.wrong("labels", list(recipe.labels), "the names of at least two classes, in order")
+    if task is Task.ANOMALY and len(recipe.labels) != 2:
+        raise top.wrong("labels", list(recipe.labels), "two names: of the normal rows (0) and of the unusual ones (1)")
     if not recipe.inputs:
         raise top.wrong("inputs", {}, "at least one [inputs.NAME] table")
     return recipe
 
 
 def _data(section: Section) -> DataPlan:
-    cut = section.section("split")
-    shares = tuple(cut.take(part, float, default=share) for part, share in _SHARES)
-    plan = SplitPlan(
-        method=cut.choice("method", METHODS, default="stratified"),
-        seed=cut.take("seed", int, default=0),
-        shares=cast("tuple[float, float, float, float]", shares),
-        block_rows=cut.take("block_rows", int, default=16),
+    data = DataPlan(
+        file=section.take("file", str, default=""),
+        label=section.take("label", str, default="label"),
+        time=section.take("time", str, default=""),
+        max_age_days=section.take("max_age_days", float, default=0.0),
+        since=section.take("since", str, default=""),
     )
-    if abs(sum(shares) - 1) > 1e-9 or min(shares) <= 0 or plan.block_rows < 1:
-        raise cut.wrong("train", list(shares), "shares of train, calibration, validation and test that sum to 1")
-    cut.finish()
-    data = DataPlan(section.take("file", str, default=""), section.take("label", str, default="label"), plan)
+    data = replace(data, split=_split(section.section("split"), data.time))
+    if data.max_age_days < 0:
+        raise section.wrong("max_age_days", data.max_age_days, "days above zero, or 0 for data of any age")
     section.finish()
     return data
+
+
+def _split(section: Section, time: str) -> SplitPlan:
+    shares = tuple(section.take(part, float, default=share) for part, share in _SHARES)
+    method = section.choice("method", METHODS, default="stratified")
+    plan = SplitPlan(
+        method=method,
+        seed=section.take("seed", int, default=0),
+        shares=cast("tuple[float, float, float, float]", shares),
+        block_rows=section.take("block_rows", int, default=16),
+        by=section.take("by", str, default=time if method == "time" else ""),
+    )
+    if abs(sum(shares) - 1) > 1e-9 or min(shares) <= 0 or plan.block_rows < 1:
+        raise section.wrong("train", list(shares), "shares of train, calibration, validation and test that sum to 1")
+    if (method in BY) != bool(plan.by):
+        raise section.wrong(
+            "by", plan.by, f"a column with method = {' or '.join(sorted(BY))}, and none with the others"
+        )
+    section.finish()
+    return plan
 
 
 def _train(section: Section) -> TrainPlan:
@@ -169,6 +200,8 @@ def _input(section: Section, name: str) -> InputSpec:
         unit=section.take("unit", str, default=""),
         minimum=section.take("minimum", float, default=0.0),
         maximum=section.take("maximum", float, default=0.0),
+        type=section.choice("type", ("number", "text"), default="number"),
+        missing=section.choice("missing", ("refuse", "keep"), default="refuse"),
     )
     section.finish()
     return spec
