@@ -24,6 +24,7 @@ def build(
         str, typer.Option(help="Workers for conversions and trials, or dask://host:port for conversions on a cluster.")
     ] = "1",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train and convert anew; keep nothing.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say in sentences why each other candidate lost.")] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -33,17 +34,22 @@ def build(
     """
     from sprat.cli import runs
     from sprat.compiler.build import build as build_
+    from sprat.compiler.explain import sentences
+    from sprat.compiler.result import NothingFits
     from sprat.data import snapshot
 
     output = Output(json, quiet)
     settings = settings_.read()
     table = snapshot.load(settings.data_dir, snapshot.find(settings.data_dir, data)) if data else None
     with output.progress("build") as say:
-        result = build_(
-            recipe, targets=target or (), data=table, out=out, overrides=set_ or (), runner=runner, jobs=jobs,
-            cache=not no_cache, settings=settings,
-            say=say,
-        )  # fmt: skip
+        try:
+            result, failed = build_(
+                recipe, targets=target or (), data=table, out=out, overrides=set_ or (), runner=runner, jobs=jobs,
+                cache=not no_cache, settings=settings,
+                say=say,
+            ), None  # fmt: skip
+        except NothingFits as exc:  # a build that failed its gates is a run too, and can be explained
+            result, failed = exc.result, exc
     document = result.document()
     runs.record(settings.runs_dir, document)
     for warning in result.warnings:
@@ -57,5 +63,10 @@ def build(
                 for row in result.candidates
             ],
         )  # fmt: skip
+    if explain:
+        for sentence in sentences(document):
+            output.say(sentence)
+    if failed is not None:
+        raise failed
     output.result(document, *(f"{one.path}  {one.scheme}, {one.size} bytes, sha256 {one.sha256}" for one in result.bundles),
                   f"{result.report}")  # fmt: skip

@@ -6,13 +6,16 @@ import datetime
 import json as json_
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from sprat import settings as settings_
 from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 from sprat.errors import WrongUse
+
+_WIDEST: Final = 40
+"""Characters of one value in a table; `--json` has the whole."""
 
 app = noun("Every build that was made here.\n\nExample: sprat runs list")
 
@@ -53,12 +56,7 @@ def show(
     Example: sprat runs show 20260102T101500-digits
     """
     output = Output(json, quiet)
-    folder = settings_.read().runs_dir
-    paths = sorted(folder.glob("*.json"))
-    found = [path for path in paths if path.stem.startswith(run)]
-    if len(found) != 1:
-        raise WrongUse(f"run {run!r}: {len(found)} runs in {folder} begin so, expected one; see `sprat runs list`")
-    document = _read(found[0])
+    document = _find(run)
     output.table(
         ("target", "scheme", "bytes", document["metric_name"], "p50 us", "why"),
         [
@@ -69,6 +67,81 @@ def show(
     )  # fmt: skip
     if json:
         output.emit_json(document)
+
+
+@app.command()
+def explain(
+    run: Annotated[str, typer.Argument(help="The run's name, or the beginning of it.")],
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Say in sentences why each candidate of a build lost.
+
+    Example: sprat runs explain 20260102T101500-digits
+    """
+    from sprat.compiler import explain as explain_
+
+    document = _find(run)
+    sentences = explain_.sentences(document)
+    Output(json, quiet).result({"run": document["run"], "sentences": sentences}, *sentences)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more runs: their names, or the beginnings of them.")],
+    plot: Annotated[Path | None, typer.Option(help="Also draw the metrics into this .svg or .html file.")] = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Show what differs between builds in data, settings, code and versions, and which metric each gave.
+
+    Example: sprat runs compare 20260102T101500 20260103T091000 --plot compared.svg
+    """
+    from dataclasses import asdict
+
+    from sprat.compiler import compare as compare_
+
+    if len(runs) < 2:
+        raise WrongUse(f"runs compare: found {len(runs)} run, expected two or more; see `sprat runs list`")
+    if plot is not None and plot.suffix not in {".svg", ".html"}:
+        raise WrongUse(f"--plot {plot}: found {plot.suffix or 'no suffix'!r}, expected .svg or .html")
+    documents = [_find(run) for run in runs]
+    outcomes, differences = compare_.outcomes(documents), compare_.differences(documents)
+    output = Output(json, quiet)
+    output.table(
+        ("run", "target", "scheme", "metric", "chosen", "research", "yardstick", "bytes", "p50 us"),
+        [
+            (one.run, one.target or "-", one.scheme or "nothing passed", one.metric_name, f"{one.metric:.4f}",
+             f"{one.research:.4f}", f"{one.yardstick:.4f}", one.size, f"{one.latency_us:.1f}")
+            for one in outcomes
+        ],
+    )  # fmt: skip
+    output.say("")
+    if differences:
+        rows = [(one.area, one.what, *(value[:_WIDEST] for value in one.values)) for one in differences]
+        output.table(("area", "what differs", *(document["run"] for document in documents)), rows)
+    else:
+        output.say("data, settings, code and versions are the same")
+    if plot is not None:
+        from sprat.cli.plots import write_plot
+
+        write_plot(plot, compare_.picture(documents), title="Runs compared", outcomes=outcomes, differences=differences)
+        output.say(f"{plot}")
+    if json:
+        output.emit_json(
+            {"runs": [document["run"] for document in documents], "outcomes": [asdict(one) for one in outcomes],
+             "differences": [asdict(one) for one in differences]}
+        )  # fmt: skip
+
+
+def _find(run: str) -> dict[str, Any]:
+    """Return the one run whose name begins so, or raise WrongUse."""
+    folder = settings_.read().runs_dir
+    found = [path for path in sorted(folder.glob("*.json")) if path.stem.startswith(run)]
+    exact = [path for path in found if path.stem == run]
+    if len(exact or found) != 1:
+        raise WrongUse(f"run {run!r}: {len(found)} runs in {folder} begin so, expected one; see `sprat runs list`")
+    return _read((exact or found)[0])
 
 
 def _read(path: Path) -> dict[str, Any]:

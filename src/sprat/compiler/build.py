@@ -26,7 +26,7 @@ from sprat.compiler.jobs import JobFailed, Jobs
 from sprat.compiler.measure import Runner
 from sprat.compiler.project import Project
 from sprat.compiler.ranking import rank
-from sprat.compiler.result import BuildResult, BuiltBundle, CandidateRow
+from sprat.compiler.result import BuildResult, BuiltBundle, CandidateRow, NothingFits
 from sprat.compiler.schemes import SCHEMES
 from sprat.compiler.search import Candidate
 from sprat.compiler.target import Target
@@ -138,7 +138,7 @@ def _build(
     seconds = {**jobs.seconds, "trials": trials.seconds, "total": time.monotonic() - begun}
     result = replace(result, report=written, seconds={key: round(value, 3) for key, value in seconds.items()})
     if stopped:
-        raise GateFailed(stopped[0].code, f"{stopped[0].args[0]}; see {result.report}")
+        raise NothingFits(stopped[0].code, f"{stopped[0].args[0]}; see {result.report}", result=result)
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sprat.compiler import budget, search
+from sprat.compiler import budget, explain, search
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.gates import GateCode
 from sprat.compiler.jobs import JobFailed
@@ -40,7 +40,8 @@ class Ranked:
     def refusal(self, target: Target) -> GateFailed:
         """Return what to say where nothing fits: the closest candidate and the limit that it breaks, or every reason."""
         said = self.choice.closest or "; ".join(f"{name} {reason}" for name, reason in self.choice.reasons.items())
-        return GateFailed(GateCode.NOTHING_FITS, f"no candidate fits {target.name}: {said}")
+        change = explain.what_to_change([{"reason": reason} for reason in self.choice.reasons.values()])
+        return GateFailed(GateCode.NOTHING_FITS, f"no candidate fits {target.name}: {said}. {change}".rstrip(". "))
 
 
 def rank(
@@ -59,11 +60,26 @@ def rank(
         if isinstance(found, JobFailed):
             measured.append(Measured(candidate.scheme, code=found.code, sentence=str(found)))
             continue
+        if unchanged := _unchanged(found, lowered):
+            measured.append(Measured(candidate.scheme, size=found.size, code=GateCode.NO_OP, sentence=unchanged))
+            continue
         done[candidate.scheme] = tuple(trials.run(found, name) for name in candidate.runtimes if trials.can_run(name))
         measured.append(_measured(found, done[candidate.scheme], target, recipe, plain=plain))
     choice = search.choose(measured, prefer=recipe.prefer, less_is_better=recipe.metric in ERROR_METRICS)
     rows = tuple(_row(one, done.get(one.scheme, ()), choice, target, recipe) for one in measured)
     return Ranked(choice, rows, done, lowered)
+
+
+def _unchanged(lowering: Lowering, lowered: Mapping[str, Lowering | JobFailed]) -> str:
+    """Return why a quantized artifact is none: converters leave small weights float, and say nothing."""
+    if not SCHEMES[lowering.scheme].quantized:
+        return ""
+    if lowering.quantized == 0:
+        return "no tensor was quantized: the weights are too small to be worth it"
+    for other in lowered.values():
+        if isinstance(other, Lowering) and other.sha256 == lowering.sha256 and not SCHEMES[other.scheme].quantized:
+            return f"its bytes are those of {other.scheme}"
+    return ""
 
 
 def _measured(lowering: Lowering, trials: Sequence[Trial], target: Target, recipe: Recipe, *, plain: int) -> Measured:

@@ -47,6 +47,11 @@ def page(
         _list("Warnings", [one for one in result.warnings if not one.startswith("data: ")]),
         _facts(result),
     ]
+    return document(f"{result.model}: build report", "".join(sections))
+
+
+def document(title: str, body: str) -> str:
+    """Return one self-contained page in both themes."""
     light, dark = charts.variables(charts.LIGHT), charts.variables(charts.DARK)
     style = (
         f":root {{ color-scheme: light dark; {light} }}\n"
@@ -56,8 +61,8 @@ def page(
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(result.model)}: build report</title><style>{style}</style></head><body>"
-        f"<h1>{html.escape(result.model)}: build report</h1>{''.join(sections)}</body></html>\n"
+        f"<title>{html.escape(title)}</title><style>{style}</style></head><body>"
+        f"<h1>{html.escape(title)}</h1>{body}</body></html>\n"
     )
 
 
@@ -89,7 +94,7 @@ def _candidates(result: BuildResult) -> str:
     targets = list(dict.fromkeys(row.target for row in result.candidates))
     tables = "".join(
         (f"<h3>{html.escape(target)}</h3>" if len(targets) > 1 else "")
-        + _table(head, ((_kind(row), _candidate(number, row)) for number, row in numbered if row.target == target))
+        + table(head, ((_kind(row), _candidate(number, row)) for number, row in numbered if row.target == target))
         for target in targets
     )
     return f"<h2>Candidates</h2>{tables}{_where(result)}"
@@ -139,7 +144,7 @@ def _gates(result: BuildResult, trials: Sequence[Trial]) -> str:
             html.escape(one.runner)))
         for one in trials
     )  # fmt: skip
-    return f"<h2>Gates on every runtime</h2>{_table(head, rows)}"
+    return f"<h2>Gates on every runtime</h2>{table(head, rows)}"
 
 
 def _runtimes(result: BuildResult) -> str:
@@ -155,13 +160,13 @@ def _runtimes(result: BuildResult) -> str:
     )  # fmt: skip
     hosts = {tuple(bundle.measured.get("host", {}).values()) for bundle in result.bundles}
     note = "".join(f'<p class="note">Host: {html.escape(", ".join(map(str, host)))}.</p>' for host in sorted(hosts))
-    return f"<h2>What the chosen bundles did</h2>{_table(head, rows)}{note}" if result.bundles else ""
+    return f"<h2>What the chosen bundles did</h2>{table(head, rows)}{note}" if result.bundles else ""
 
 
 def _splits(result: BuildResult) -> str:
     splits: Mapping[str, Any] = result.facts.get("splits", {})
     rows = (("", (name, f"{found['rows']:,}", _hash(found["sha256"]))) for name, found in splits.items())
-    return f"<h2>Splits</h2>{_table(('part', 'n:rows', 'SHA-256 of the rows'), rows)}" if splits else ""
+    return f"<h2>Splits</h2>{table(('part', 'n:rows', 'SHA-256 of the rows'), rows)}" if splits else ""
 
 
 def _facts(result: BuildResult) -> str:
@@ -172,8 +177,8 @@ def _facts(result: BuildResult) -> str:
     ]
     versions = (("", (html.escape(key), html.escape(str(value)))) for key, value in _versions(result.facts).items())
     return (
-        f"<h2>Made from</h2>{_table(('what', 'value'), rows)}"
-        f"<h3>Versions that took part</h3>{_table(('package', 'version'), versions)}"
+        f"<h2>Made from</h2>{table(('what', 'value'), rows)}"
+        f"<h3>Versions that took part</h3>{table(('package', 'version'), versions)}"
     )
 
 
@@ -191,7 +196,7 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return f"<h2>{title}</h2><ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
 
 
-def _table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Return a table of `(class of the row, cells)`; a title that begins with `n:` heads a column of numbers."""
     kinds = [' class="n"' if title.startswith("n:") else ' class="why"' if title == "why" else "" for title in head]
     titles = "".join(f"<th{k}>{html.escape(t.removeprefix('n:'))}</th>" for k, t in zip(kinds, head, strict=True))

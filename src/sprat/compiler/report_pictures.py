@@ -66,7 +66,7 @@ def answers(result: BuildResult, truth: Array, research: Array, trials: Sequence
     """Return what the research model and each chosen candidate answered to the held-out rows."""
     chosen = {row.scheme for row in result.candidates if row.chosen}
     shown = {RESEARCH_NAME: research}
-    shown |= _same([one for one in trials if one.scheme in chosen and one.passed])
+    shown |= _same([one for one in trials if one.scheme in chosen and one.passed], task=recipe.task)
     match recipe.task:
         case Task.CLASSIFICATION:
             drawn = _classes(truth, shown, recipe)
@@ -98,11 +98,12 @@ def _classes(truth: Array, shown: Mapping[str, Array], recipe: Recipe) -> list[t
     return drawn
 
 
-def _same(trials: Sequence[Trial]) -> dict[str, Array]:
-    """Return answers by name; runtimes that gave the very same answers share one picture."""
+def _same(trials: Sequence[Trial], *, task: Task) -> dict[str, Array]:
+    """Return answers by name; runtimes that gave the same answers share one picture."""
     groups: dict[tuple[str, bytes], list[Trial]] = {}
     for one in trials:
-        groups.setdefault((one.scheme, np.round(one.answers, 5).tobytes()), []).append(one)
+        told = one.answers.argmax(1) if task is Task.CLASSIFICATION else np.round(one.answers, 5)
+        groups.setdefault((one.scheme, told.tobytes()), []).append(one)
     return {
         f"{scheme} on {' and '.join(one.runtime for one in group)}": group[0].answers
         for (scheme, _), group in groups.items()

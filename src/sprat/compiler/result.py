@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sprat.errors import GateFailed
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltBundle:
@@ -82,3 +84,11 @@ class BuildResult:
             for row in self.candidates
         )
         return f"<table><tr>{head}</tr>{rows}</table>"
+
+
+class NothingFits(GateFailed):
+    """No candidate fits some target; the result holds what was tried, so that it can be kept and explained."""
+
+    def __init__(self, code: str, message: str, *, result: BuildResult) -> None:
+        super().__init__(code, message)
+        self.result = result
