@@ -1,15 +1,18 @@
 """Jobs with real processes: converters that kill themselves, parallel builds, a Dask cluster, the cache."""
 
 import json
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from sprat import settings
+from sprat.compiler import cluster as clusters
 from sprat.compiler.build import build
-from sprat.errors import RecipeError
+from sprat.errors import MachineLacks, RecipeError
 
 pytestmark = pytest.mark.integration
 
@@ -175,9 +178,9 @@ def _names(own):
     }
 
 
-@pytest.mark.slow
-def test_a_converter_that_kills_itself_is_one_failed_candidate(net, tmp_path, own, monkeypatch):
-    # Stands in for the converters that do so on some graphs: each worker imports this in place of the real scheme.
+@pytest.fixture
+def broken_float16(tmp_path, monkeypatch):
+    """Stands in for the converters that do so on some graphs: each worker imports it in place of the real scheme."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
@@ -190,8 +193,89 @@ def test_a_converter_that_kills_itself_is_one_failed_candidate(net, tmp_path, ow
         "sys.modules['sprat.compiler.schemes.float16'] = broken\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(site))
-    result, _, made = _build(net, tmp_path / "out", own, jobs=2, cache=False)
+
+
+def _is_one_failed_candidate(result):
     rows = {row.scheme: row for row in result.candidates}
     assert "conversion-failed: the process ended with signal 11 (SIGSEGV)" in rows["float16"].reason
-    assert made
-    assert any(row.chosen for row in result.candidates)
+    assert [row.scheme for row in result.candidates if row.chosen] == ["float32"]
+
+
+FLOATS = ('schemes=["float32", "float16"]',)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("broken_float16")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_converter_that_kills_itself_is_one_failed_candidate(net, tmp_path, own, jobs):
+    _is_one_failed_candidate(_build(net, tmp_path / "out", own, jobs=jobs, cache=False, overrides=FLOATS)[0])
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A real scheduler and a real worker, each a process of its own; yields their address for `--jobs`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}", "--nthreads", "2",
+              "--no-nanny", "--no-dashboard", "--memory-limit", "0"]  # fmt: skip
+    with subprocess.Popen([*scheduler, "--no-dashboard"], **quiet) as one, subprocess.Popen(worker, **quiet) as two:
+        try:
+            _wait_for_workers(f"tcp://127.0.0.1:{port}", one, two)
+            yield f"dask://127.0.0.1:{port}", two
+        finally:
+            two.kill()
+            one.kill()
+
+
+def _wait_for_workers(address, *processes):
+    from distributed import Client
+
+    until = time.monotonic() + 60
+    while True:
+        assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < until
+        try:
+            with Client(address, timeout=5, set_as_default=False) as client:
+                client.wait_for_workers(1, timeout=30)
+                return
+        except OSError:
+            continue
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_converts_to_the_same_bytes(net, tmp_path, own, cluster):
+    address, _ = cluster
+    few = ('schemes=["float32", "int8", "dynamic"]',)
+    _, steps, there = _build(net, tmp_path / "there", own, jobs=address, cache=False, overrides=few)
+    _, _, here = _build(net, tmp_path / "here", own, cache=False, overrides=few)
+    assert there == here
+    assert "converting: int8" in steps
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("broken_float16")
+def test_a_converter_that_kills_itself_on_the_cluster_leaves_the_worker_alive(net, tmp_path, own, cluster):
+    address, worker = cluster
+    _is_one_failed_candidate(_build(net, tmp_path / "out", own, jobs=address, cache=False, overrides=FLOATS)[0])
+    assert worker.poll() is None
+
+
+def test_a_cluster_that_is_not_there_or_has_no_workers_is_one_line(forest, tmp_path, own, cluster, monkeypatch):
+    address, worker = cluster
+    monkeypatch.setattr(clusters, "_CONNECT_S", 2)
+    with pytest.raises(MachineLacks, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1; start one"):
+        _build(forest, tmp_path / "out", own, jobs="dask://127.0.0.1:1")
+    worker.kill()
+    worker.wait()
+    time.sleep(1)  # until the scheduler has seen the connection close
+    with pytest.raises(MachineLacks, match="has no workers; start one with `dask worker"):
+        _build(forest, tmp_path / "out", own, jobs=address)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_worker_with_other_versions_is_refused(monkeypatch):
+    there = {**clusters.made_by(), "keras": "2.15.0"}
+    with pytest.raises(MachineLacks, match=r"the Dask worker has keras 3[0-9.]*, this build 2.15.0; install the same"):
+        clusters.convert(b"", None, "float32", None, there)
