@@ -16,6 +16,9 @@ def build(
     target: Annotated[list[str] | None, typer.Option(help="Target to build for; repeat for several.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for bundles, test set and report.html.")] = Path("out"),
     data: Annotated[str, typer.Option(help="Snapshot to use instead of the recipe's data (name or hash).")] = "",
+    since: Annotated[
+        str, typer.Option(help="Bundle whose features the data must still have; `last`: the newest build here.")
+    ] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value over the recipe, such as train.seed=2.")
     ] = None,
@@ -40,11 +43,11 @@ def build(
 
     output = Output(json, quiet)
     settings = settings_.read()
-    table = snapshot.load(settings.data_dir, snapshot.find(settings.data_dir, data)) if data else None
+    kept = snapshot.find(settings.data_dir, data) if data else None
     with output.progress("build") as say:
         try:
             result, failed = build_(
-                recipe, targets=target or (), data=table, out=out, overrides=set_ or (), runner=runner, jobs=jobs,
+                recipe, targets=target or (), data=kept, since=since, out=out, overrides=set_ or (), runner=runner, jobs=jobs,
                 cache=not no_cache, settings=settings,
                 say=say,
             ), None  # fmt: skip

@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import factory, measure, parity, project, release_files, report, search
+from sprat.compiler import columns, factory, measure, parity, project, release_files, report, search
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.cache import Cache
 from sprat.compiler.executors import Place
 from sprat.compiler.gates import GateCode
-from sprat.compiler.ingest import Ingested, ingest
+from sprat.compiler.ingest import Ingested
 from sprat.compiler.jobs import JobFailed, Jobs
 from sprat.compiler.measure import Runner
 from sprat.compiler.project import Project
@@ -32,7 +32,8 @@ from sprat.compiler.search import Candidate
 from sprat.compiler.target import Target
 from sprat.compiler.trials import Trials
 from sprat.compiler.work import MAX_DATA, RESEARCH, TensorFacts, Work, write_parts
-from sprat.data.table import Table, read_table
+from sprat.data.snapshot import Snapshot
+from sprat.data.table import Table
 from sprat.errors import GateFailed, MachineLacks, RecipeError
 from sprat.settings import Settings, read, unknown_key
 from sprat_device.contract import arrays
@@ -57,7 +58,8 @@ def build(
     recipe: Path | str,
     *,
     targets: Sequence[str] = (),
-    data: Table | None = None,
+    data: Table | Snapshot | None = None,
+    since: str = "",
     out: Path | str = "out",
     overrides: Sequence[str] = (),
     runner: str = "",
@@ -69,7 +71,8 @@ def build(
     """Build a recipe for each target into `out`; GateFailed says what did not pass, after the report is written.
 
     `jobs` is a number of workers or `dask://host:port`; the bundles are the same whatever it is. With `cache` what an
-    earlier build trained or converted from the same content is taken from `settings.cache_dir`.
+    earlier build trained or converted from the same content is taken from `settings.cache_dir`. `since` names a bundle
+    (or `last`, the newest build here) whose features the data must still have.
     """
     settings = settings or read()
     place = Place.parse(str(jobs))
@@ -85,7 +88,7 @@ def build(
     try:
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder) as work:
             return _build(
-                source, wanted, candidates, table=data, work=Path(work), out=folder, runners=runners, place=place,
+                source, wanted, candidates, data=data, since=since, work=Path(work), out=folder, runners=runners, place=place,
                 cache=kept, settings=settings, say=say,
             )  # fmt: skip
     finally:
@@ -95,7 +98,7 @@ def build(
 
 def _build(
     source: Project, targets: Sequence[Target], candidates: Mapping[str, tuple[Candidate, ...]], *,
-    table: Table | None, work: Path, out: Path, runners: Sequence[Runner], place: Place, cache: Cache | None,
+    data: Table | Snapshot | None, since: str, work: Path, out: Path, runners: Sequence[Runner], place: Place, cache: Cache | None,
     settings: Settings, say: Callable[[str], None],
 ) -> BuildResult:  # fmt: skip
     recipe, begun = source.recipe, time.monotonic()
@@ -104,7 +107,7 @@ def _build(
         place=place, cache=cache,
     ) as jobs:  # fmt: skip
         say("data")
-        ingested = ingest(_table(source, jobs, work) if table is None else table, recipe)
+        ingested = columns.gather(source, data, jobs, work=work, settings=settings, since=since)
         task = _work(source, work / "job")
         task.path.mkdir()
         write_parts(task.path, ingested.parts)
@@ -130,7 +133,7 @@ def _build(
         made.append(staging.stage(target, ranked))
     result = BuildResult(
         recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
-        facts=staging.facts,
+        facts={**staging.facts, "snapshot": dict(ingested.snapshot)},
     )  # fmt: skip
     say("report")
     written = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe, lowered=lowered))
@@ -150,16 +153,6 @@ def _require_parameters(source: Project) -> None:
         if key not in known:
             place = source.recipe.place(("train", key))
             raise RecipeError(unknown_key(key, ("framework", "factory", "given", "seed", *known), place))
-
-
-def _table(source: Project, jobs: Jobs, work: Path) -> Table:
-    if source.recipe.data.file:
-        return read_table(source.file(source.recipe.data.file))
-    if not source.recipe.train.factory:
-        raise RecipeError("data.file: a given model needs rows to be gated with; name a .csv or .npz beside the recipe")
-    out = work / "columns.npz"
-    jobs.columns(source.file(source.recipe.train.factory), out)
-    return read_table(out)
 
 
 def _work(source: Project, work: Path) -> Work:

@@ -36,16 +36,6 @@ RANGE_SHRUNK: Final = 0.1
 """... or where it is narrower than this share of it: a sensor that stands still, or another unit."""
 
 
-def require(
-    source: Project, table: Table, features: Features, *, snapshot: Snapshot | None, since: str, runs_dir: Path,
-    now: datetime.datetime,
-) -> None:  # fmt: skip
-    """Pass both gates, or raise GateFailed."""
-    require_fresh(source.recipe, table, snapshot=snapshot, now=now)
-    if since := since or source.recipe.data.since:
-        require_same(features, reference(since, source, runs_dir), since=since)
-
-
 def require_fresh(recipe: Recipe, table: Table, *, snapshot: Snapshot | None, now: datetime.datetime) -> None:
     """Raise GateFailed for data older than `data.max_age_days`, RecipeError where nothing says how old it is."""
     plan = recipe.data

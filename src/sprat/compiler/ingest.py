@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,13 @@ import numpy.typing as npt
 
 from sprat.compiler import data_gates
 from sprat.compiler.factory import Part
-from sprat.compiler.project import Project
 from sprat.compiler.recipe import InputSpec, Recipe
 from sprat.data import labels as label_sets
 from sprat.data import quality, split
 from sprat.data.quality import Finding, Severity
 from sprat.data.quality.rows import drift
 from sprat.data.snapshot import content_digest
-from sprat.data.table import Table, column, read_table
+from sprat.data.table import Table, column
 from sprat.data.times import seconds
 from sprat.errors import RecipeError
 from sprat_device.contract.manifest import Task
@@ -41,20 +39,13 @@ class Ingested:
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Part -> rows, hash, and what proves it disjoint: groups with their hash, or the first and the last time."""
 
+    snapshot: Mapping[str, str] = field(default_factory=dict)
+    """Name and hash of the snapshot that the rows came from; empty for rows from elsewhere."""
+
     @property
     def findings(self) -> tuple[str, ...]:
         """Return the observations as sentences."""
         return tuple(one.sentence for one in self.observations)
-
-
-def read_data(source: Project) -> Table:
-    """Read the file, the folder or the callable that the recipe's `data.file` names."""
-    name = source.recipe.data.file
-    if ".py:" in name:
-        file, _, function = name.rpartition(":")
-        return read_table(source.file(file).with_name(f"{Path(file).name}:{function}"))
-    folder = source.folder / name
-    return read_table(folder if folder.is_dir() else source.file(name))
 
 
 def ingest(table: Table, recipe: Recipe) -> Ingested:

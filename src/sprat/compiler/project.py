@@ -82,7 +82,8 @@ def _folder_digest(folder: Path, recipe_name: str) -> str:
     files = [
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and (path.suffix in {".py", ".csv", ".npz", ".onnx", ".tflite"} or path.name == recipe_name)
+        if path.is_file()
+        and (path.suffix in {".py", ".csv", ".npz", ".parquet", ".onnx", ".tflite"} or path.name == recipe_name)
     ]
     for path in files[:_MAX_FOLDER_FILES]:
         digest.update(f"{path.name}\0".encode())

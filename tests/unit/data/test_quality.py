@@ -38,6 +38,10 @@ def test_one_broken_reading_among_many_is_found_with_its_row(rng):
     assert "1 outliers, such as 65535 in row 123456" in found.sentence
 
 
+def test_a_column_with_two_humps_has_no_outliers(rng):
+    assert quality.examine({"co2": np.concatenate([rng.normal(450, 10, 800), rng.normal(1500, 50, 200)])}) == []
+
+
 def test_an_outlier_in_a_window_names_its_row_and_pixels_have_none(rng):
     windows = rng.normal(size=(200, 6, 4))
     windows[150, 3, 2] = 500
