@@ -90,10 +90,8 @@ class Staging:
             "overrides": list(self._project.overrides),
             "source_sha256": self._trained.sha256,
             "data_sha256": ingested.sha256,
-            "splits": {
-                name: {"rows": len(ingested.parts[name].labels), "sha256": ingested.part_digests[name]}
-                for name in PARTS
-            },
+            "splits": {name: dict(ingested.splits[name]) for name in PARTS},
+            "features": {name: dict(found) for name, found in ingested.features.items()},
             "seeds": {"train": recipe.train.seed, "split": recipe.data.split.seed},
             "parameters": dict(recipe.train.parameters),
             "versions": {**self._trained.versions, "sprat": __version__},
