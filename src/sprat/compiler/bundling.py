@@ -44,11 +44,13 @@ class Lowering:
     outputs: tuple[TensorFacts, ...]
     options: Mapping[str, Any]
     ops: tuple[str, ...]
+    quantized: int = -1
+    """How many tensors hold fewer bits than float32; -1 where that is not known."""
 
     @property
     def quantized_inside(self) -> bool:
         """Tell whether its kernels round, so that CPUs may differ by a step."""
-        return self.scheme.startswith(("int8", "dynamic", "float16", "given"))
+        return self.scheme.startswith(("int8", "int16", "dynamic", "float16", "given"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat.compiler.factory import Part
+from sprat.errors import SpratError
 from sprat_device.contract import arrays
 
 MAX_DATA: Final = 8 * 1024**3
@@ -63,6 +64,12 @@ class TensorFacts:
     shape: tuple[int, ...]
     scale: float = 0.0
     zero_point: int = 0
+
+
+class NotNeeded(SpratError):
+    """A scheme has nothing to do for this model; the message says why."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)

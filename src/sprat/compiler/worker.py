@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sprat.compiler import factory, schemes
-from sprat.compiler.work import RESEARCH, Work
+from sprat.compiler.gates import GateCode
+from sprat.compiler.work import RESEARCH, NotNeeded, Work
 from sprat.data.table import require_table, write_table
-from sprat.errors import NO_SPACE, MachineLacks, SpratError
+from sprat.errors import NO_SPACE, GateFailed, MachineLacks, SpratError
 from sprat_device.contract import arrays
 
 
@@ -32,6 +33,10 @@ def main() -> None:
         job = json.loads(line)
         try:
             answer = {"ok": True, **_JOBS[job.pop("job")](**job)}
+        except GateFailed as exc:
+            answer = {"ok": False, "family": GateFailed.__name__, "code": exc.code, "error": str(exc.args[0])}
+        except NotNeeded as exc:
+            answer = {"ok": False, "family": "", "code": GateCode.NOT_NEEDED, "error": str(exc)}
         except SpratError as exc:
             answer = {"ok": False, "family": type(exc).__name__, "error": str(exc)}
         except OSError as exc:
@@ -79,7 +84,7 @@ def _describe(path: str, kind: str) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     """Return the versions of the packages that took part in this process."""
-    taking_part = ("tensorflow", "keras", "sklearn", "skl2onnx", "onnx", "numpy", "google.protobuf", "scipy")
+    taking_part = ("tensorflow", "keras", "sklearn", "skl2onnx", "onnx", "onnxruntime", "numpy", "google.protobuf", "scipy")
     package = {"sklearn": "scikit-learn", "google.protobuf": "protobuf"}
     loaded = [name for name in taking_part if name in sys.modules]
     return {package.get(name, name): importlib.metadata.version(package.get(name, name)) for name in loaded}
@@ -88,7 +93,7 @@ def _versions() -> dict[str, str]:
 _JOBS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "data": _data, "train": _train, "lower": _lower, "describe": _describe,
 }  # fmt: skip
-_READERS: Final = {"tflite": "keras", "onnx": "onnx"}
+_READERS: Final = {"tflite": "flatbuffer", "onnx": "onnx"}
 
 if __name__ == "__main__":
     main()

@@ -1,12 +1,15 @@
-"""Keras: trains by the recipe's factory, seeded and deterministic, and exports a SavedModel with a static batch of one."""
+"""Keras: trains by the recipe's factory, seeded and deterministic, and exports a SavedModel with a static batch of one.
+
+Sequential, functional and subclassed models; one with recurrent layers is exported a second time with these written
+out, since their loop cannot be quantized.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -15,8 +18,12 @@ import tensorflow as tf
 
 from sprat.compiler import factory
 from sprat.compiler.factory import Part
-from sprat.compiler.work import SAVED_MODEL, Lowered, TensorFacts, Work
+from sprat.compiler.frontends import outputs
+from sprat.compiler.work import SAVED_MODEL, UNROLLED, Work
 from sprat.errors import RecipeError
+
+MAX_UNROLLED_STEPS: Final = 128
+"""Every step is written out as operators of its own: beyond this the file is no longer one for a small device."""
 
 
 def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
@@ -27,17 +34,12 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
     model = build(parts["train"], parts["validation"], seed=work.seed, **work.parameters)
     if not isinstance(model, keras.Model):
         raise RecipeError(f"factory {work.factory}: model() gave {type(model).__name__}, expected a keras.Model")
-    names = [tensor.name for tensor in model.inputs]
-    if sorted(names) != sorted(work.input_names):
-        raise RecipeError(
-            f"factory {work.factory}: the model's inputs are {', '.join(names)}, the recipe's {', '.join(work.input_names)}"
-        )
-    # A static batch and the SavedModel route: from_concrete_functions on Keras 3 gives silent NaN.
-    signature = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=tensor.name) for tensor in model.inputs]
-    model.export(str(work.path / SAVED_MODEL), format="tf_saved_model", input_signature=signature, verbose=False)
+    # Before the export: writing recurrent layers out changes the order of their sums.
+    answers = {name: _answer(model, part, work) for name, part in parts.items()}
+    _export(model, work, parts["train"])
     weights = b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())
     (work.path / "source.sha256").write_text(hashlib.sha256(weights).hexdigest())
-    return {name: _answer(model, part) for name, part in parts.items()}
+    return answers
 
 
 def source_digest(work: Work) -> str:
@@ -45,55 +47,46 @@ def source_digest(work: Work) -> str:
     return (work.path / "source.sha256").read_text()
 
 
-def converter(work: Work) -> Any:
-    """Return a fresh converter over the exported model."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(work.path / SAVED_MODEL))
-    # Per-channel dense layers need FULLY_CONNECTED v12, which tflite-runtime 2.14 does not know.
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    return converter
+def _export(model: Any, work: Work, part: Part) -> None:
+    signature = _signature(model, work, part)
+    recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    model.export(str(work.path / SAVED_MODEL), format="tf_saved_model", input_signature=signature, verbose=False)
+    if not recurrent or _steps(signature) > MAX_UNROLLED_STEPS:
+        return
+    for layer in recurrent:
+        layer.unroll = True  # read when the layer is traced again
+    model.export(str(work.path / UNROLLED), format="tf_saved_model", input_signature=signature, verbose=False)
 
 
-def representative(parts: Mapping[str, Part]) -> Any:
-    """Return the generator of calibration rows that the converter asks for."""
-
-    def rows() -> Any:
-        inputs = parts["calibration"].inputs
-        for i in range(len(parts["calibration"].labels)):
-            yield {name: np.asarray(array[i : i + 1], np.float32) for name, array in inputs.items()}
-
-    return rows
-
-
-def lowered(artifact: bytes, options: Mapping[str, Any]) -> Lowered:
-    """Read what a `.tflite` says of itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tf.lite.Interpreter announces its successor on every use
-        interpreter = tf.lite.Interpreter(model_content=artifact)
-    interpreter.allocate_tensors()
-    signatures = interpreter.get_signature_list()
-    if len(signatures) != 1:
-        raise RecipeError(f"the .tflite has {len(signatures)} signatures, expected one; export it with its names")
-    signature = interpreter._get_full_signature_list()[next(iter(signatures))]
-    inputs = _facts(interpreter.get_input_details(), signature["inputs"])
-    outputs = _facts(interpreter.get_output_details(), signature["outputs"])
-    ops = sorted({op["op_name"] for op in interpreter._get_ops_details()} - {"DELEGATE"})
-    return Lowered(artifact, inputs, outputs, options, tuple(ops))
-
-
-def _facts(details: list[dict[str, Any]], places: Mapping[str, int]) -> tuple[TensorFacts, ...]:
-    names = {place: name for name, place in places.items()}
-    return tuple(
-        TensorFacts(
-            name=names.get(detail["index"], detail["name"]),
-            dtype=np.dtype(detail["dtype"]).name,
-            shape=tuple(int(n) for n in detail["shape"]),
-            scale=float(detail["quantization"][0]),
-            zero_point=int(detail["quantization"][1]),
+def _signature(model: Any, work: Work, part: Part) -> list[Any]:
+    """Return the inputs with a static batch: recurrent layers and small runtimes need it."""
+    tensors = getattr(model, "inputs", None)
+    if not tensors:  # a subclassed model has none of its own: the recipe and the data say
+        specs = {
+            name: tf.TensorSpec((1, *part.inputs[name].shape[1:]), tf.float32, name=name) for name in work.input_names
+        }
+        return _packed(specs)
+    names = [tensor.name for tensor in tensors]
+    if len(names) == len(work.input_names) == 1:
+        names = list(work.input_names)  # Keras made up a name where the factory gave none
+    if sorted(names) != sorted(work.input_names):
+        raise RecipeError(
+            f"factory {work.factory}: the model's inputs are {', '.join(names)}, the recipe's {', '.join(work.input_names)}"
         )
-        for detail in details
-    )
+    pairs = zip(names, tensors, strict=True)
+    return _packed({name: tf.TensorSpec((1, *one.shape[1:]), one.dtype, name=name) for name, one in pairs})
 
 
-def _answer(model: Any, part: Part) -> npt.NDArray[Any]:
-    inputs = {name: np.asarray(array, np.float32) for name, array in part.inputs.items()}
-    return np.asarray(model.predict(inputs, batch_size=256, verbose=0))
+def _packed(specs: dict[str, Any]) -> list[Any]:
+    """Return the arguments of one call: an only input as it is, several by name."""
+    return list(specs.values()) if len(specs) == 1 else [specs]
+
+
+def _steps(signature: list[Any]) -> int:
+    return max((spec.shape[1] for spec in tf.nest.flatten(signature) if len(spec.shape) > 2), default=0)
+
+
+def _answer(model: Any, part: Part, work: Work) -> npt.NDArray[Any]:
+    rows = {name: np.asarray(array, np.float32) for name, array in part.inputs.items()}
+    found = model.predict(rows if len(rows) > 1 else next(iter(rows.values())), batch_size=256, verbose=0)
+    return outputs.joined(outputs.named(found), work.answer)

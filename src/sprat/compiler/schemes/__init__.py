@@ -36,6 +36,12 @@ class SchemeFacts:
 
 SCHEMES: Final[Mapping[str, SchemeFacts]] = {
     "given": SchemeFacts("given", frozenset({"tflite"}), Format.TFLITE, False, "the given file as it is"),
+    "given-dynamic": SchemeFacts(
+        "given_dynamic", frozenset({"tflite"}), Format.TFLITE, True, "a given float file with int8 weights"
+    ),
+    "given-int8": SchemeFacts(
+        "given_int8", frozenset({"tflite"}), Format.TFLITE, True, "a given float file with int8 inside"
+    ),
     "given-onnx": SchemeFacts("given_onnx", frozenset({"onnx"}), Format.ONNX, False, "the given file as it is"),
     "float64-onnx": SchemeFacts(
         "float64_onnx", frozenset({"sklearn"}), Format.ONNX, False, "the whole pipeline, float64 in"
@@ -47,6 +53,13 @@ SCHEMES: Final[Mapping[str, SchemeFacts]] = {
     ),
     "int8": SchemeFacts("int8", frozenset({"keras"}), Format.TFLITE, True, "int8 inside, float input and output"),
     "int8-full": SchemeFacts("int8_full", frozenset({"keras"}), Format.TFLITE, True, "int8 from input to output"),
+    "int16x8": SchemeFacts(
+        "int16x8", frozenset({"keras"}), Format.TFLITE, True, "int8 weights, int16 activations, float input and output"
+    ),
+    "int8-mixed": SchemeFacts(
+        "int8_mixed", frozenset({"keras"}), Format.TFLITE, True, "int8 but for the layers that lose most by it"
+    ),
+    "float32-onnx": SchemeFacts("float32_onnx", frozenset({"keras"}), Format.ONNX, False, "float32 as ONNX"),
 }
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import keras
+from sprat.compiler.frontends import conversion, flatbuffer
 from sprat.compiler.work import Lowered, Work
 
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     """Convert with the default optimisation and no calibration rows."""
     del parts
-    converter = keras.converter(work)
+    converter = conversion.converter(work)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return keras.lowered(converter.convert(), {"optimizations": "default", "per_channel_dense": False})
+    return flatbuffer.lowered(converter.convert(), {"optimizations": "default", "per_channel_dense": False})

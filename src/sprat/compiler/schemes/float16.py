@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import keras
+from sprat.compiler.frontends import conversion, flatbuffer
 from sprat.compiler.work import Lowered, Work
 
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     """Convert with float16 as the supported type."""
     del parts
-    converter = keras.converter(work)
+    converter = conversion.converter(work)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
-    return keras.lowered(converter.convert(), {"optimizations": "default", "supported_types": "float16"})
+    return flatbuffer.lowered(converter.convert(), {"optimizations": "default", "supported_types": "float16"})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import keras
+from sprat.compiler.frontends import conversion, flatbuffer
 from sprat.compiler.work import Lowered, Work
 
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     """Convert without any optimisation."""
     del parts
-    return keras.lowered(keras.converter(work).convert(), {})
+    return flatbuffer.lowered(conversion.converter(work).convert(), {})

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import keras
+from sprat.compiler.frontends import flatbuffer
 from sprat.compiler.work import Lowered, Work
 
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     """Take the bytes and read what they say of themselves."""
     del parts
-    return keras.lowered(Path(work.given).read_bytes(), {})
+    return flatbuffer.lowered(Path(work.given).read_bytes(), {})

@@ -1,0 +1,30 @@
+"""Several outputs to one answer: which of them, in which order, is the same for the research model and each artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat.errors import RecipeError
+
+Array = npt.NDArray[Any]
+
+
+def named(found: Any) -> dict[str, Array]:
+    """Return what a Keras model gave by name: its own names, or `output_0` and so on, as the export names them."""
+    if isinstance(found, Mapping):
+        return {str(name): np.asarray(array) for name, array in found.items()}
+    several = found if isinstance(found, list | tuple) else [found]
+    return {f"output_{place}": np.asarray(array) for place, array in enumerate(several)}
+
+
+def joined(found: Mapping[str, Array], answer: tuple[str, ...]) -> Array:
+    """Return the answer [n, width]: the named outputs in order, or all by name; RecipeError for a name that is not there."""
+    missing = [name for name in answer if name not in found]
+    if missing:
+        raise RecipeError(f"answer: output {missing[0]!r} is not in the model, which has {', '.join(sorted(found))}")
+    chosen = [found[name] for name in answer or sorted(found)]
+    return np.concatenate([np.asarray(array).reshape(len(array), -1) for array in chosen], axis=1)
