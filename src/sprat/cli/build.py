@@ -22,7 +22,9 @@ def build(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value over the recipe, such as train.seed=2.")
     ] = None,
-    runner: Annotated[str, typer.Option(help="Where to try candidates: local or env:NAME; default: everywhere.")] = "",
+    runner: Annotated[
+        str, typer.Option(help="Where to try candidates: local, env:NAME or ssh:HOST; default: everywhere here.")
+    ] = "",
     jobs: Annotated[
         str, typer.Option(help="Workers for conversions and trials, or dask://host:port for conversions on a cluster.")
     ] = "1",

@@ -13,7 +13,9 @@ from sprat.cli.output import JsonFlag, Output, QuietFlag
 
 def check(
     bundle: Annotated[Path, typer.Argument(help="The .sprat file.")],
-    runner: Annotated[str, typer.Option(help="Where: local or env:NAME; default: the first that has a runtime.")] = "",
+    runner: Annotated[
+        str, typer.Option(help="Where: local, env:NAME or ssh:HOST; default: the first here that has a runtime.")
+    ] = "",
     runtime: Annotated[str, typer.Option(help="tflite, litert or onnx; default: the bundle's first there.")] = "",
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -21,6 +23,7 @@ def check(
     """Reproduce the golden set, and measure latency and memory, with the device's own program.
 
     Example: sprat check out/digits-generic-x86_64.sprat --runner env:tflite
+    Example: sprat check out/digits-pi-zero-2w.sprat --runner ssh:pi@camera-3
     """
     from sprat.compiler import inspection, measure
     from sprat.errors import MachineLacks
@@ -40,7 +43,7 @@ def check(
     golden = document["golden"]
     output.result(
         document,
-        f"{bundle}: ok on {document['runtime']} {document['runtime_version']} ({able.name}): {golden['count']} golden "
+        f"{bundle}: ok on {document['runtime']} {document['runtime_version']}, {document['where']}: {golden['count']} golden "
         f"outputs reproduced (worst {golden['worst']:g}, allowed {golden['tolerance']:g} {golden['kind']}); "
         f"p50 {document['latency_us']['p50']:g} us, {document['ram_above_floor_kib']} KiB above the runtime's floor",
     )

@@ -25,15 +25,19 @@ EXTRAS: Final = ("tflite", "litert", "onnx")
 
 
 @app.command("list")
-def list_(json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+def list_(
+    runner: Annotated[str, typer.Option(help="Only this one: local, env:NAME or ssh:HOST.")] = "",
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
     """List the environments and the runtimes that each has.
 
-    Example: sprat runtimes list
+    Example: sprat runtimes list --runner ssh:pi@camera-3
     """
     from sprat.compiler import measure
 
     output = Output(json, quiet)
-    found = {runner.name: dict(runner.runtimes()) for runner in measure.runners(settings_.read().runtimes_dir)}
+    found = {one.name: dict(one.runtimes()) for one in measure.runners(settings_.read().runtimes_dir, runner)}
     output.table(
         ("runner", "runtimes"),
         [(name, ", ".join(f"{one} {version}" for one, version in has.items()) or "-") for name, has in found.items()],

@@ -1,4 +1,4 @@
-"""Runs the device's own programs elsewhere: a fresh process here, or the Python of another environment.
+"""Runs the device's own programs elsewhere: a fresh process here, the Python of another environment, or a device.
 
 A runner answers what the device would: which runtimes it has, an artifact's raw outputs for many readings, and a
 check's figures. Every figure says where it was taken.
@@ -17,21 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy.typing as npt
-
+from sprat.compiler.remote import SshRunner
+from sprat.compiler.running import Arrays, RunnerFailed, ending, last_line
 from sprat.data.table import read_table, write_table
-from sprat.errors import GateFailed, MachineLacks, SpratError, WrongUse
-
-Arrays = Mapping[str, npt.NDArray[Any]]
+from sprat.errors import GateFailed, MachineLacks, WrongUse
 
 _TIMEOUT_S: Final = 600
 _ASK: Final = "import json; from sprat_device.inference.runtimes import available; print(json.dumps(available()))"
-
-
-class RunnerFailed(SpratError):
-    """The device's program refused or failed; the message is its own."""
-
-    exit_code = 1
 
 
 class Runner(Protocol):
@@ -39,7 +31,7 @@ class Runner(Protocol):
 
     @property
     def name(self) -> str:
-        """Return how a user names it: `local`, `env:NAME`."""
+        """Return how a user names it: `local`, `env:NAME`, `ssh:HOST`."""
         ...
 
     def runtimes(self) -> Mapping[str, str]:
@@ -67,7 +59,7 @@ class ProgramRunner:
         done = self._run(["-c", _ASK])
         if done.returncode != 0:
             raise MachineLacks(
-                f"runner {self.name}: sprat-device does not run there ({_last_line(done.stderr)}); "
+                f"runner {self.name}: sprat-device does not run there ({last_line(done.stderr)}); "
                 "make it again with `sprat runtimes add`"
             )
         found: dict[str, str] = json.loads(done.stdout)
@@ -83,7 +75,7 @@ class ProgramRunner:
                  "--runtime", runtime]
             )  # fmt: skip
             if done.returncode != 0:
-                raise RunnerFailed(_last_line(done.stderr) or f"infer ended with {_ending(done.returncode)}")
+                raise RunnerFailed(last_line(done.stderr) or f"infer ended with {ending(done.returncode)}")
             return read_table(answers)
 
     def check(self, bundle: Path, *, runtime: str | None, skip_golden: bool = False) -> Mapping[str, Any]:
@@ -95,7 +87,7 @@ class ProgramRunner:
         try:
             document: dict[str, Any] = json.loads(done.stdout)
         except ValueError as exc:
-            said = _last_line(done.stderr) or f"check ended with {_ending(done.returncode)}"
+            said = last_line(done.stderr) or f"check ended with {ending(done.returncode)}"
             raise RunnerFailed(f"runner {self.name}: {said}") from exc
         return {**document, "exit_code": done.returncode, "where": f"host ({self.name})"}
 
@@ -126,8 +118,8 @@ def environment(runtimes_dir: Path, name: str) -> ProgramRunner:
     return ProgramRunner(f"env:{name}", python)
 
 
-def runners(runtimes_dir: Path, wanted: str = "") -> tuple[ProgramRunner, ...]:
-    """Return the wanted runner (`local`, `env:NAME`), or every one there is."""
+def runners(runtimes_dir: Path, wanted: str = "") -> tuple[Runner, ...]:
+    """Return the wanted runner (`local`, `env:NAME`, `ssh:HOST`), or every one of this machine."""
     kind, _, name = wanted.partition(":")
     match kind:
         case "":
@@ -137,8 +129,10 @@ def runners(runtimes_dir: Path, wanted: str = "") -> tuple[ProgramRunner, ...]:
             return (local(),)
         case "env" if name:
             return (environment(runtimes_dir, name),)
+        case "ssh" if name:
+            return (SshRunner.named(name),)
         case _:
-            raise WrongUse(f"--runner {wanted!r}: expected local or env:NAME")
+            raise WrongUse(f"--runner {wanted!r}: expected local, env:NAME or ssh:HOST")
 
 
 def where() -> dict[str, str]:
@@ -156,12 +150,3 @@ def require_ok(document: Mapping[str, Any]) -> None:
     if document.get("exit_code") == 2:
         raise WrongUse(sentence)
     raise GateFailed(str(document.get("reason") or "check-failed"), sentence)
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("sprat-device: ")[:300] if lines else ""
-
-
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

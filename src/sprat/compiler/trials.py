@@ -16,9 +16,10 @@ from sprat.compiler import bundling, parity
 from sprat.compiler.bundling import Contents, Lowering
 from sprat.compiler.gates import GateCode
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.measure import Runner, RunnerFailed
+from sprat.compiler.measure import Runner
 from sprat.compiler.parity import Verdict
 from sprat.compiler.recipe import Recipe
+from sprat.compiler.running import RunnerFailed
 from sprat.compiler.schemes import SCHEMES
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.manifest import Task

@@ -148,7 +148,13 @@ def document(result: CheckResult) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    parsed = _parser().parse_args(argv)
+    parser = _parser()
+    parsed = parser.parse_args(argv)
+    if parsed.runtimes:
+        sys.stdout.write(json.dumps({"runtimes": runtimes.available(), "machine": platform.machine()}) + "\n")
+        return 0
+    if parsed.bundle is None:
+        parser.error("a bundle is needed")
     result = check(
         parsed.bundle, parsed.runtime, cache=parsed.cache, threads=parsed.threads, skip_golden=parsed.skip_golden
     )
@@ -181,7 +187,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Reproduce a bundle's golden set on this machine; measure latency and memory.",
         epilog="Example: sprat-device check digits.sprat --runtime tflite --json",
     )
-    parser.add_argument("bundle", type=Path, help="the .sprat file")
+    parser.add_argument("bundle", type=Path, nargs="?", help="the .sprat file")
+    parser.add_argument("--runtimes", action="store_true", help="only list the installed runtimes, as JSON")
     parser.add_argument("--runtime", help="tflite, litert or onnx; default: the bundle's first that is installed")
     parser.add_argument("--threads", type=int, default=1, help="threads of the runtime (%(default)s)")
     parser.add_argument("--cache", type=Path, help="folder for the extracted artifact; default: a temporary one")
