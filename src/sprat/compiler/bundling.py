@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat.compiler import ranks
 from sprat.compiler.factory import Part
 from sprat.compiler.ingest import Ingested
 from sprat.compiler.recipe import Recipe
@@ -26,6 +27,8 @@ Array = npt.NDArray[Any]
 RESEARCH: Final = "research"
 """Where the golden set keeps the research model's own answers, beside those of the runtimes."""
 _MEANINGS: Final = {Task.CLASSIFICATION: "probabilities", Task.REGRESSION: "values", Task.ANOMALY: "score"}
+DECISION: Final = "decision"
+"""The name of an output whose class scores are no probabilities."""
 _BINS: Final = 10
 _LSB: Final = 3.0
 """int8 across CPUs of one runtime was seen 1 step apart after a softmax, 2 between kernels of logits."""
@@ -50,7 +53,7 @@ class Lowering:
     @property
     def quantized_inside(self) -> bool:
         """Tell whether its kernels round, so that CPUs may differ by a step."""
-        return self.scheme.startswith(("int8", "int16", "dynamic", "float16", "given"))
+        return self.scheme.startswith(("int8", "int16", "dynamic", "float16", "given", "qdq"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Contents:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metric: Mapping[str, float] = field(default_factory=dict)
     card: str = ""
+    threshold: float | None = None
+    """From which score on a row is unusual; only for anomalies."""
 
 
 def write(
@@ -81,7 +86,7 @@ def write(
             size=lowering.size, scheme=lowering.scheme,
         ),
         inputs=tuple(_input(facts, recipe, ingested) for facts in lowering.inputs),
-        outputs=tuple(_output(facts, recipe.task, lowering) for facts in lowering.outputs),
+        outputs=tuple(_output(facts, recipe, contents.threshold) for facts in lowering.outputs),
         labels=recipe.labels,
         runtimes=contents.runtimes,
         golden=Golden(
@@ -141,7 +146,12 @@ def golden_rows(available: int, recipe: Recipe) -> npt.NDArray[np.int64]:
     return np.linspace(0, available - 1, min(recipe.golden_count, available)).astype(np.int64)
 
 
-def baseline(train: Part, predicted: Array, recipe: Recipe) -> Baseline:
+def threshold(validation: Part, answers: Array, recipe: Recipe) -> float | None:
+    """Return the anomaly score above which the device gives the label of unusual rows; None for other tasks."""
+    return ranks.threshold(validation.labels, answers) if recipe.task is Task.ANOMALY else None
+
+
+def baseline(train: Part, predicted: Array, recipe: Recipe, *, threshold: float | None = None) -> Baseline:
     """Return the training rows' distribution over ten bins of equal share, for each feature or whole input."""
     edges: dict[str, npt.NDArray[np.float64]] = {}
     counts: dict[str, npt.NDArray[np.int64]] = {}
@@ -156,6 +166,8 @@ def baseline(train: Part, predicted: Array, recipe: Recipe) -> Baseline:
     classes = np.zeros(0, np.int64)
     if recipe.task is Task.CLASSIFICATION:
         classes = np.bincount(predicted.argmax(1), minlength=len(recipe.labels)).astype(np.int64)
+    if threshold is not None:
+        classes = np.bincount(predicted.ravel() > threshold, minlength=2).astype(np.int64)
     return Baseline(edges, counts, classes)
 
 
@@ -174,13 +186,13 @@ def _input(facts: TensorFacts, recipe: Recipe, ingested: Ingested) -> TensorSpec
     )  # fmt: skip
 
 
-def _output(facts: TensorFacts, task: Task, lowering: Lowering) -> TensorSpec:
-    meaning = _MEANINGS[task]
-    if task is Task.CLASSIFICATION and lowering.options.get("answer") == "decision":
-        meaning = "decision"
+def _output(facts: TensorFacts, recipe: Recipe, threshold: float | None) -> TensorSpec:
+    meaning = _MEANINGS[recipe.task]
+    if recipe.task is Task.CLASSIFICATION and facts.name == DECISION:
+        meaning = DECISION
     return TensorSpec(
         name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
-        meaning=meaning,
+        meaning=meaning, threshold=threshold,
     )  # fmt: skip
 
 

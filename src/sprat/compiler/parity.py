@@ -14,12 +14,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat.compiler import ranks
 from sprat.compiler.gates import GateCode, Gates
 
 Array = npt.NDArray[Any]
 
 ERROR_METRICS: Final = frozenset({"mae", "rmse"})
 """Metrics of which less is better."""
+RANK_METRICS: Final = frozenset(ranks.METRICS)
+"""Metrics of anomaly scores: only the order of the rows counts."""
 GATE_A_ABSOLUTE: Final = 1e-4
 GATE_A_RELATIVE: Final = 1e-3
 NEAR_TIE: Final = 1e-3
@@ -61,9 +64,11 @@ def beats(name: str, value: float, other: float) -> bool:
 
 
 def yardstick(name: str, train_truth: Array, truth: Array, *, classes: int) -> float:
-    """Return the metric of the trivial model: the most frequent class, or the mean, of the training rows."""
+    """Return the metric of the trivial model: the most frequent class or the mean of the training rows, or chance."""
     if name in ERROR_METRICS:
         return metric_of(name, truth, np.broadcast_to(np.mean(train_truth, axis=0), truth.shape))
+    if name in RANK_METRICS:
+        return ranks.trivial(name, truth)
     majority = int(np.bincount(train_truth, minlength=classes).argmax())
     return metric_of(name, truth, np.eye(classes)[np.full(len(truth), majority)])
 
@@ -98,11 +103,11 @@ def gate_b(metric: str, truth: Array, research: Array, artifact: Array, *, gates
     if artifact.shape != research.shape or not np.all(np.isfinite(artifact)):
         return Verdict(GateCode.NON_FINITE, "outputs are not finite, or of another shape than the research model's")
     drop = paired_drop(metric, truth, research, artifact, seed=seed)
-    labels = metric not in ERROR_METRICS
+    labels = metric not in ERROR_METRICS | RANK_METRICS
     verdict = Verdict(
         metric=metric_of(metric, truth, artifact),
         drop=drop,
-        agreement=float(np.mean(research.argmax(1) == artifact.argmax(1))) if labels else 1.0,
+        agreement=_agreement(metric, research, artifact),
         recall_drop=_recall_drop(truth, research, artifact) if labels else 0.0,
         correct=int(np.sum(artifact.argmax(1) == truth)) if labels else 0,
     )
@@ -121,10 +126,22 @@ def paired_drop(metric: str, truth: Array, research: Array, artifact: Array, *, 
         drawn = np.random.default_rng(seed).multinomial(len(truth), shares, size=_ROUNDS) @ [-1, 0, 1] / len(truth)
     else:
         rng = np.random.default_rng(seed)
-        rows = (rng.integers(0, len(truth), len(truth)) for _ in range(_ROUNDS // 4))
+        draw = ranks.drawn_by_class if metric in RANK_METRICS else _drawn
+        rows = (draw(truth, rng) for _ in range(_ROUNDS // 4))
         drawn = np.array([_lost(metric, score(truth[i], research[i]), score(truth[i], artifact[i])) for i in rows])
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Drop(float(value), float(low), float(high))
+
+
+def _drawn(truth: Array, rng: np.random.Generator) -> Array:
+    return rng.integers(0, len(truth), len(truth))
+
+
+def _agreement(metric: str, research: Array, artifact: Array) -> float:
+    """Return the share of equal labels; for anomaly scores the correlation of their ranks."""
+    if metric in RANK_METRICS:
+        return ranks.correlation(research.ravel(), artifact.ravel())
+    return 1.0 if metric in ERROR_METRICS else float(np.mean(research.argmax(1) == artifact.argmax(1)))
 
 
 def with_saturation(verdict: Verdict, raw: Mapping[str, Array]) -> Verdict:
@@ -143,6 +160,10 @@ def _stopped(metric: str, found: Verdict, gates: Gates) -> tuple[GateCode | None
     if found.drop.high > gates.max_drop:
         return GateCode.METRIC_DROP, (
             f"{metric} {what} by {found.drop.value:.4f} (95 % interval up to {found.drop.high:.4f}), allowed {gates.max_drop:g}"
+        )
+    if found.agreement < gates.min_agreement and metric in RANK_METRICS:
+        return GateCode.AGREEMENT, (
+            f"ranks rows otherwise (correlation {found.agreement:.4f}), expected {gates.min_agreement:g}"
         )
     if found.agreement < gates.min_agreement:
         return GateCode.AGREEMENT, f"agrees on {found.agreement:.4f} of the rows, expected {gates.min_agreement:g}"
@@ -182,6 +203,7 @@ _METRICS: Final[Mapping[str, Callable[[Array, Array], float]]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": lambda truth, scores: float(np.mean(_recalls(truth, scores))),
     "mae": lambda truth, values: float(np.mean(np.abs(_errors(truth, values)))),
+    **ranks.METRICS,
     "rmse": lambda truth, values: float(np.sqrt(np.mean(_errors(truth, values) ** 2))),
 }
 

@@ -111,9 +111,13 @@ class Staging:
         tolerances: dict[str, Tolerance] = {
             trial.runtime: bundling.tolerance(lowering, bundling.answers(trial.golden, lowering)) for trial in passed
         }
+        threshold = bundling.threshold(ingested.parts["validation"], trained.research["validation"], recipe)
         return Contents(
+            threshold=threshold,
             golden=golden,
-            baseline=bundling.baseline(ingested.parts["train"], trained.research["train"], recipe),
+            baseline=bundling.baseline(
+                ingested.parts["train"], trained.research["train"], recipe, threshold=threshold
+            ),
             runtimes={trial.runtime: target.runtimes[trial.runtime].minimum for trial in passed},
             versions={trial.runtime: trial.version for trial in passed},
             tolerances=tolerances,

@@ -76,6 +76,18 @@ def test_a_wrong_override_is_named_as_such(override, said):
     assert said in str(caught.value)
 
 
-def test_a_task_that_is_not_built_yet_says_so():
-    with pytest.raises(RecipeError, match="anomaly is not built yet"):
-        recipe.parse(TEXT.replace('"classification"', '"anomaly"').replace('metric = "accuracy"\n', ""))
+def _anomaly(labels):
+    return TEXT.replace('"classification"', '"anomaly"').replace('metric = "accuracy"\n', labels)
+
+
+def test_an_anomaly_has_two_labels_and_metrics_of_ranks():
+    named = recipe.parse(_anomaly("").replace(_line_of(TEXT, "labels ="), ""))
+    assert (named.labels, named.metric) == (("normal", "unusual"), "roc_auc")
+    with pytest.raises(RecipeError, match="two names: of the normal rows"):
+        recipe.parse(_anomaly(""))
+    with pytest.raises(RecipeError, match="one of roc_auc, average_precision"):
+        recipe.parse(_anomaly('metric = "accuracy"\n'))
+
+
+def _line_of(text, start):
+    return next(line + "\n" for line in text.splitlines() if line.startswith(start))

@@ -54,6 +54,11 @@ class Fields:
             raise self._wrong(key, value, "a finite number")
         return float(value)
 
+    def absent(self, key: str) -> bool:
+        """Tell whether a field is left out or null."""
+        self._seen.add(key)
+        return self._raw.get(key) is None
+
     def boolean(self, key: str, *, default: bool = _MISSING) -> bool:
         """Return a bool."""
         value = self._get(key, default)

@@ -67,6 +67,8 @@ class TensorSpec:
     features: tuple[str, ...] = ()
     meaning: str = ""
     """What an output is: `probabilities`, `decision`, `label`, `values`, `score`."""
+    threshold: float | None = None
+    """Of a `score`: a reading above it has label 1 (unusual), one at or below it label 0; None: no label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ def _tensor(raw: object, where: str) -> TensorSpec:
         maximum=fields.number("maximum", default=0.0),
         features=fields.items("features", text, default=()),
         meaning=fields.text("meaning", default="", max_length=64),
+        threshold=None if fields.absent("threshold") else fields.number("threshold"),
     )
     if spec.dtype not in _DTYPES:
         raise ContractError(f"{where}.dtype: found {spec.dtype!r}, expected one of {', '.join(sorted(_DTYPES))}")

@@ -9,7 +9,8 @@ each class that is no probability (a support vector machine's distance): the hig
 | `decision` | position of the highest | the decision scores |
 | one probability of two labels | 1 from 0.5 on | its complement and itself |
 | `label` alone | the position, or the text's place among the labels | none but the label's position |
-| `score` (with or without `label`) | 1 where scikit-learn's label says -1, else 0; NO_LABEL without | the score |
+| `score` with a threshold | 1 above it, else 0 | the score |
+| `score` without (with or without `label`) | 1 where scikit-learn's label says -1, else 0; NO_LABEL without | the score |
 | `values` | NO_LABEL | the values |
 """
 
@@ -46,7 +47,7 @@ def answering(manifest: Manifest) -> Callable[[Outputs], Answer]:
     if (spec := by_meaning.get("decision")) is not None:
         return _probabilities(spec)
     if (spec := by_meaning.get("score")) is not None:
-        return _score(spec, by_meaning.get("label"))
+        return _score(spec, by_meaning.get("label")) if spec.threshold is None else _above(spec, spec.threshold)
     if (spec := by_meaning.get("values")) is not None:
         return _values(spec)
     if (spec := by_meaning.get("label")) is not None:
@@ -93,6 +94,18 @@ def _score(spec: TensorSpec, label: TensorSpec | None) -> Callable[[Outputs], An
     def answer(raw: Outputs) -> Answer:
         position = NO_LABEL if label is None else int(int(raw[label.name].ravel()[0]) == -1)
         return Answer(position, in_unit(raw[spec.name].ravel()))
+
+    return answer
+
+
+def _above(spec: TensorSpec, threshold: float) -> Callable[[Outputs], Answer]:
+    in_unit = values(spec)
+
+    def answer(raw: Outputs) -> Answer:
+        score = in_unit(raw[spec.name].ravel())
+        # Not-a-number is above nothing, so a broken score would pass for normal: it has no label.
+        label = int(score[0] > threshold) if np.isfinite(score[0]) else NO_LABEL
+        return Answer(label, score)
 
     return answer
 

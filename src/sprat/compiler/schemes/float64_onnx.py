@@ -24,7 +24,11 @@ _SCORE: Final = "score"
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     """Convert with float64 input, float32 islands where ONNX has no float64, and the answer as the only output."""
-    model = sklearn.load(work)
+    return convert(sklearn.load(work), work, parts)
+
+
+def convert(model: Any, work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
+    """Convert this fitted model."""
     sklearn_steps.require_convertible(model)
     kind = sklearn_answers.kind(model, work.task)
     (name,) = work.input_names
@@ -44,6 +48,8 @@ def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     del graph.output[:-1]
     if kind in (DETECTOR, CENTRES):
         _as_score(graph, nearest=kind == CENTRES)
+    if kind == DECISION:
+        _rename_output(graph, DECISION)
     _prune(graph)
     _state_shape(graph.output[0], sklearn_answers.answer(model, rows, work.task).shape[1])
     facts = {"zipmap": False, "opset": _OPSET, "input": "float64", "answer": kind}
@@ -76,6 +82,15 @@ def _as_score(graph: Any, *, nearest: bool) -> None:
         graph.node.append(helper.make_node("Neg", ["score_column"], [_SCORE]))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(_SCORE, kind, [None, 1]))
+
+
+def _rename_output(graph: Any, name: str) -> None:
+    """Name the output for what it is: every scheme that goes on from this graph keeps its name."""
+    found = graph.output[0].name
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name if one == found else one for one in names]
+    graph.output[0].name = name
 
 
 def _state_shape(output: Any, width: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.device.inference.bundles import INPUT, OUTPUT, manifest, session
 
 from sprat_device.contract.errors import BundleRefused, MachineLacks, WrongUse
-from sprat_device.contract.manifest import Format, Task, TensorSpec
+from sprat_device.contract.manifest import Format, Task, TensorSpec, parse
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import NO_LABEL
 from sprat_device.inference import runtimes
@@ -83,6 +83,23 @@ def test_values_and_scores_have_no_label_of_their_own() -> None:
     anomaly = manifest(outputs=(LABEL, output("score", 1)), labels=("normal", "odd"), task=Task.ANOMALY)
     raw = {"y": np.array([[-0.2]], np.float32), "label": np.array([-1])}
     assert session(lambda _inputs: raw, anomaly).predict(READING).label == 1
+
+
+@pytest.mark.parametrize(("score", "label"), [(0.4, 0), (0.5, 0), (0.6, 1), (np.nan, NO_LABEL)])
+def test_a_score_above_the_threshold_is_unusual(score: float, label: int) -> None:
+    described = manifest(outputs=(output("score", 1, threshold=0.5),), labels=("normal", "odd"), task=Task.ANOMALY)
+    answer = session(lambda _inputs: {"y": np.array([[score]], np.float32)}, described).predict(READING)
+    assert answer.label == label
+    read_back = parse(described.dump())
+    assert read_back.outputs[0].threshold == 0.5
+    assert parse(manifest().dump()).outputs[0].threshold is None
+
+
+def test_decision_scores_name_the_label_and_are_no_probabilities() -> None:
+    raw = {"y": np.array([[-3.5, 12.0, 2.0]], np.float32)}
+    opened = session(lambda _inputs: raw, manifest(outputs=(output("decision"),)))
+    assert opened.predict(READING).label == 1
+    assert not opened.scores
 
 
 def test_outputs_without_a_meaning_are_refused() -> None:
