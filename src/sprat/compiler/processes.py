@@ -92,7 +92,7 @@ class WorkerProcess:
         message = " ".join(str(answer["error"]).split())[:300]
         if family := _FAMILIES.get(answer["family"]):
             raise family(message)
-        raise JobFailed(GateCode.CONVERSION_FAILED, message)
+        raise JobFailed(GateCode(answer.get("code", GateCode.CONVERSION_FAILED)), message)
 
     def kill(self) -> None:
         """Kill the worker and whatever it started; any thread may call this while another waits for an answer."""

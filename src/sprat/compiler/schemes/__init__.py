@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, cast
 
 from sprat.compiler.factory import Part
 from sprat.compiler.work import Lowered, Work
@@ -31,8 +31,58 @@ class SchemeFacts:
     frameworks: frozenset[str]
     format: Format
     quantized: bool
+    """Its answers may differ a little from the research model's, and it must be smaller than what is exact."""
     about: str
+    default: bool = True
+    """Tried where the recipe names no schemes."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the module's `scheme(**settings)` is asked for where one file holds a family of schemes."""
 
+
+_GRAPHS: Final = frozenset({"onnx", "sklearn"})
+"""What the ONNX schemes start from: a graph in a file, or one that the pipeline was converted to."""
+
+
+def _qdq(calibrator: str, activations: str, *, per_channel: bool) -> tuple[str, SchemeFacts]:
+    name = f"qdq-{calibrator.lower()}-{'s8' if activations == 'QInt8' else 'u8'}{'-pc' if per_channel else ''}"
+    about = f"8 bits, ranges by {calibrator}, {activations} activations, scales per {'channel' if per_channel else 'tensor'}"
+    # Three of twelve are tried unasked: the fastest, the most careful one, and the one that outliers hurt least.
+    default = (calibrator, activations, per_channel) in _QDQ_TRIED
+    settings = {"calibrator": calibrator, "activations": activations, "per_channel": per_channel}
+    return name, SchemeFacts("onnx_qdq", _GRAPHS, Format.ONNX, True, about, default, settings)
+
+
+_QDQ_TRIED: Final = {("MinMax", "QUInt8", False), ("MinMax", "QUInt8", True), ("Percentile", "QUInt8", True)}
+_ONNX: Final[Mapping[str, SchemeFacts]] = {
+    "float32-cast": SchemeFacts("onnx_float32", _GRAPHS, Format.ONNX, False, "a float64 graph in float32"),
+    "float16-onnx": SchemeFacts("onnx_float16", _GRAPHS, Format.ONNX, True, "float16 weights, widened at load"),
+    "dynamic-onnx": SchemeFacts(
+        "onnx_dynamic", _GRAPHS, Format.ONNX, True, "8-bit weights, activations quantized while running",
+        settings={"weights": "QUInt8", "per_channel": False},
+    ),
+    "dynamic-onnx-s8-pc": SchemeFacts(
+        "onnx_dynamic", _GRAPHS, Format.ONNX, True, "as dynamic-onnx, signed, a scale per channel", False,
+        settings={"weights": "QInt8", "per_channel": True},
+    ),
+    "trees-half": SchemeFacts(
+        "trees", frozenset({"sklearn"}), Format.ONNX, True, "the first half of an ensemble's trees",
+        settings={"what": "count", "share": 0.5},
+    ),
+    "trees-quarter": SchemeFacts(
+        "trees", frozenset({"sklearn"}), Format.ONNX, True, "the first quarter of an ensemble's trees",
+        settings={"what": "count", "share": 0.25},
+    ),
+    "trees-shallow": SchemeFacts(
+        "trees", frozenset({"sklearn"}), Format.ONNX, True, "a forest's trees, cut at half their depth", False,
+        settings={"what": "depth", "share": 0.5},
+    ),
+    **dict(
+        _qdq(calibrator, activations, per_channel=per_channel)
+        for calibrator in ("MinMax", "Percentile", "Entropy")
+        for activations in ("QUInt8", "QInt8")
+        for per_channel in (False, True)
+    ),
+}  # fmt: skip
 
 SCHEMES: Final[Mapping[str, SchemeFacts]] = {
     "given": SchemeFacts("given", frozenset({"tflite"}), Format.TFLITE, False, "the given file as it is"),
@@ -60,9 +110,12 @@ SCHEMES: Final[Mapping[str, SchemeFacts]] = {
         "int8_mixed", frozenset({"keras"}), Format.TFLITE, True, "int8 but for the layers that lose most by it"
     ),
     "float32-onnx": SchemeFacts("float32_onnx", frozenset({"keras"}), Format.ONNX, False, "float32 as ONNX"),
+    **_ONNX,
 }
 
 
 def load(name: str) -> Scheme:
     """Import one scheme."""
-    return cast("Scheme", importlib.import_module(f"sprat.compiler.schemes.{SCHEMES[name].module}"))
+    facts = SCHEMES[name]
+    module = importlib.import_module(f"sprat.compiler.schemes.{facts.module}")
+    return cast("Scheme", module.scheme(**facts.settings) if facts.settings else module)

@@ -1,0 +1,131 @@
+"""Static quantization with QuantizeLinear and DequantizeLinear around each operator: a calibrator, a type, a grain.
+
+Ranges come from the calibration rows: their extremes (MinMax), what all but 0.001 % of the values lie in (Percentile),
+or what keeps most information (Entropy, after S. Migacz, 8-bit Inference with TensorRT, 2017). Signed weights are kept
+to 7 bits, because CPUs without VNNI add products of 8 bits in 16 and saturate. Softmax stays in float: as 8-bit
+integers its scores would come in steps of 1/256.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx as onnx_ir
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from sprat.compiler.factory import Part
+from sprat.compiler.frontends import onnx, onnx_shapes
+from sprat.compiler.gates import GateCode
+from sprat.compiler.schemes import onnx_source
+from sprat.compiler.schemes.onnx_dynamic import require_change
+from sprat.compiler.work import Lowered, Work
+from sprat.errors import GateFailed
+
+_OPSET: Final = 13
+"""From here on DequantizeLinear knows an axis."""
+_FEWEST_ROWS: Final = 2
+_MOST_ROWS: Final = 256
+"""Calibrators keep every activation of every row."""
+_BINS: Final = 1024
+_LEVELS: Final = 128
+_KEPT_FLOAT: Final = frozenset({"Softmax", "LogSoftmax"})
+
+
+class _Rows(CalibrationDataReader):  # type: ignore[misc]
+    """Hands calibration rows over one by one."""
+
+    def __init__(self, rows: list[dict[str, npt.NDArray[Any]]]) -> None:
+        self._left = iter(rows)
+
+    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
+        return next(self._left, None)
+
+
+@dataclass(frozen=True, slots=True)
+class StaticQdq:
+    """One member of the grid."""
+
+    calibrator: str
+    activations: str
+    per_channel: bool
+
+    @property
+    def weights(self) -> str:
+        """Return the weights' type: scales per channel go with signed weights only."""
+        return "QInt8" if self.per_channel or self.activations == "QInt8" else "QUInt8"
+
+    def lower(self, work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
+        """Calibrate and quantize; what comes out as it went in is no candidate."""
+        source = onnx_source.float32_graph(work, parts)
+        model = onnx_source.upgraded(source.model, _OPSET)
+        onnx_source.name_nodes(model)
+        rows = _calibration(model, parts()["calibration"])
+        before = onnx_source.ops(model)
+        with tempfile.TemporaryDirectory(prefix="sprat-qdq-") as folder:
+            plain, made = Path(folder) / "plain.onnx", Path(folder) / "made.onnx"
+            # Symbolic shapes would need sympy, and tell nothing where all but the batch is fixed.
+            quant_pre_process(model, plain, skip_symbolic_shape=True)
+            kept = [node.name for node in onnx_ir.load(plain).graph.node if node.op_type in _KEPT_FLOAT]
+            ranges = _ranges(plain, rows) if self.calibrator == "Entropy" else None
+            quantize_static(
+                plain, made, _Rows(rows), calibration_cache_path=ranges, quant_format=QuantFormat.QDQ, per_channel=self.per_channel,
+                reduce_range=self.weights == "QInt8", activation_type=QuantType.from_string(self.activations),
+                weight_type=QuantType.from_string(self.weights), nodes_to_exclude=kept,
+                calibrate_method=CalibrationMethod[self.calibrator],
+                extra_options={"ActivationSymmetric": self.activations == "QInt8"},
+            )  # fmt: skip
+            quantized = onnx_ir.load(made)
+        require_change(quantized, before)
+        options = {**source.options, **self._options(len(rows), kept)}
+        return onnx.lowered(onnx_source.dump(quantized), options)
+
+    def _options(self, rows: int, kept: list[str]) -> dict[str, Any]:
+        return {
+            "calibrator": self.calibrator, "calibration_rows": rows, "activations": self.activations,
+            "symmetric": self.activations == "QInt8", "weights": self.weights, "per_channel": self.per_channel,
+            "reduce_range": self.weights == "QInt8", "kept_float": kept, "onnxruntime": version("onnxruntime"),
+        }  # fmt: skip
+
+
+def scheme(*, calibrator: str, activations: str, per_channel: bool) -> StaticQdq:
+    """Return one member of the grid."""
+    return StaticQdq(calibrator, activations, per_channel)
+
+
+def _ranges(plain: Path, rows: list[dict[str, npt.NDArray[Any]]]) -> Path:
+    """Write the ranges by entropy: with the 128 bins that `quantize_static` takes there is one range to choose, MinMax's."""
+    calibrator = create_calibrator(
+        plain, augmented_model_path=str(plain.with_name("augmented.onnx")),
+        calibrate_method=CalibrationMethod.Entropy, extra_options={"num_bins": _BINS, "num_quantized_bins": _LEVELS},
+    )  # fmt: skip
+    calibrator.collect_data(_Rows(rows))
+    path = plain.with_name("ranges.json")
+    save_tensors_data(calibrator.compute_data(), path)
+    return path
+
+
+def _calibration(model: Any, part: Part) -> list[dict[str, npt.NDArray[Any]]]:
+    """Return rows spread evenly over the calibration part, in the types that the graph takes."""
+    count = len(part.labels)
+    if count < _FEWEST_ROWS:
+        raise GateFailed(
+            GateCode.CONVERSION_FAILED,
+            f"calibration: {count} row, a range needs {_FEWEST_ROWS} or more; give data.split.calibration a larger share",
+        )
+    types = {
+        value.name: onnx_shapes.numpy_dtype(value.type.tensor_type.elem_type)
+        for value in onnx_shapes.graph_inputs(model)
+    }
+    chosen = np.linspace(0, count - 1, min(count, _MOST_ROWS)).astype(np.int64)
+    return [
+        {name: np.asarray(array[row : row + 1], types[name]) for name, array in part.inputs.items()} for row in chosen
+    ]

@@ -1,0 +1,110 @@
+"""What the ONNX schemes start from: the model's own float graph, whichever framework it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+
+from sprat.compiler.factory import Part
+from sprat.compiler.frontends import onnx as given_file
+from sprat.compiler.frontends import onnx_file
+from sprat.compiler.gates import GateCode
+from sprat.compiler.work import Work
+from sprat.errors import GateFailed
+
+Parts = Callable[[], Mapping[str, Part]]
+
+ROUNDED: Final = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearConv",
+     "QLinearMatMul", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulNBits", "QGemm"}
+)  # fmt: skip
+_DOUBLE: Final = onnx.TensorProto.DOUBLE
+_FLOAT: Final = onnx.TensorProto.FLOAT
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The unquantized graph, and what was said of it that holds for whatever is made of it."""
+
+    model: Any
+    options: Mapping[str, Any]
+
+
+def float_graph(work: Work, parts: Parts) -> Source:
+    """Return the unquantized graph; GateFailed `no-op` where the file is quantized already."""
+    match work.framework:
+        case "onnx":
+            given = given_file.given(work, parts())
+            source = Source(given.model, given.options)
+        case _:
+            # Imported here: scikit-learn's converters are not needed for a given file.
+            from sprat.compiler.schemes import float64_onnx  # noqa: PLC0415
+
+            lowered = float64_onnx.lower(work, parts)
+            source = Source(onnx_file.parse(lowered.artifact, name=work.model), _carried(lowered.options))
+    if rounded := sorted(ROUNDED & ops(source.model)):
+        raise GateFailed(GateCode.NO_OP, f"the file is quantized already ({rounded[0]})")
+    return source
+
+
+def float32_graph(work: Work, parts: Parts) -> Source:
+    """Return the unquantized graph in float32."""
+    source = float_graph(work, parts)
+    to_float32(source.model)
+    return source
+
+
+def _carried(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is read from each artifact anew."""
+    return {key: value for key, value in options.items() if key not in {"opsets", "ir", "input"}}
+
+
+def ops(model: Any) -> set[str]:
+    """Return the operators of a graph and of those inside its nodes."""
+    return {node.op_type for graph in onnx_file.graphs(model.graph) for node in graph.node}
+
+
+def to_float32(model: Any) -> int:
+    """Make float32 of every float64 in place; return how many values and constants were float64."""
+    changed = 0
+    for graph in onnx_file.graphs(model.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type == _DOUBLE:
+                value.type.tensor_type.elem_type = _FLOAT
+                changed += 1
+        tensors = [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]
+        for tensor in tensors:
+            if tensor.data_type == _DOUBLE:
+                narrow = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(narrow, tensor.name))
+                changed += 1
+        for attribute in (a for node in graph.node for a in node.attribute if a.name in {"to", "dtype"}):
+            if attribute.i == _DOUBLE:
+                attribute.i = _FLOAT
+                changed += 1
+    return changed
+
+
+def upgraded(model: Any, opset: int) -> Any:
+    """Return the model with at least this opset."""
+    (version,) = [each.version for each in model.opset_import if each.domain in {"", "ai.onnx"}] or [0]
+    return onnx.version_converter.convert_version(model, opset) if version < opset else model
+
+
+def name_nodes(model: Any) -> None:
+    """Give every node a name of its own in place: quantizers tell nodes by it."""
+    seen: set[str] = set()
+    for place, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{place}"
+        seen.add(node.name)
+
+
+def dump(model: Any) -> bytes:
+    """Return the model's bytes, the same for the same model."""
+    raw: bytes = model.SerializeToString(deterministic=True)
+    return raw
