@@ -48,8 +48,11 @@ class Ingested:
         return tuple(one.sentence for one in self.observations)
 
 
-def ingest(table: Table, recipe: Recipe) -> Ingested:
-    """Pick, check and split; RecipeError names the column that is missing or wrong."""
+def ingest(table: Table, recipe: Recipe, *, stop: bool = True) -> Ingested:
+    """Pick, check and split; RecipeError names the column that is missing or wrong.
+
+    `stop=False` is for those who only look: what no model can be made of then stands among the observations.
+    """
     inputs = {spec.name: _input(table, spec, recipe) for spec in recipe.inputs}
     truth = _labels(table, recipe)
     lengths = {len(truth), *(len(array) for array in inputs.values())}
@@ -58,7 +61,8 @@ def ingest(table: Table, recipe: Recipe) -> Ingested:
     classes = None if recipe.task is Task.REGRESSION else truth
     used = {name: table[name] for name in _used(recipe)}
     observations = [*quality.examine(used), *_label_findings(used, inputs, truth, recipe)]
-    _stop(observations)
+    if stop:
+        _stop(observations)
     digests = split.row_digests(inputs)
     by = _split_column(table, recipe)
     rows = split.split(inputs, classes, plan=recipe.data.split, by=by, digests=digests)
@@ -66,7 +70,8 @@ def ingest(table: Table, recipe: Recipe) -> Ingested:
     observations += quality.examine_parts(inputs, rows, digests)
     for name, column_ in used.items():
         observations += drift(name, column_[rows["train"]], column_[rows["test"]]) if column_.ndim == 1 else []
-    _stop(observations)
+    if stop:
+        _stop(observations)
     parts = {
         name: Part({key: array[part] for key, array in inputs.items()}, truth[part]) for name, part in rows.items()
     }
@@ -99,7 +104,6 @@ def _label_findings(
         found.append(
             Finding(recipe.data.label, "constant", f"the label is {truth[0, 0]:g} in every row", Severity.ERROR)
         )
-    _stop(found)
     flat = {name: column_ for name, column_ in used.items() if column_.ndim == 1}
     names = recipe.labels if recipe.task is Task.CLASSIFICATION else ()
     return found + (quality.examine_labels(flat, inputs, truth, names) if recipe.task is not Task.ANOMALY else [])
@@ -200,4 +204,5 @@ def _range(spec: InputSpec, rows: Array) -> tuple[float, float]:
         return spec.minimum, spec.maximum
     if rows.dtype.kind in "SU":
         return 0.0, 0.0
-    return float(np.nanmin(rows)), float(np.nanmax(rows))
+    known = rows[np.isfinite(rows)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)

@@ -51,7 +51,8 @@ def test_data_is_added_listed_shown_and_checked(tmp_path, capsys):
     assert _json(capsys)["columns"] == {"a": "float64", "b": "float64"}
     assert cli.main(["data", "check", "readings"]) == 0
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n1,4\n")
-    assert cli.main(["data", "check", str(tmp_path / "bad.csv")]) == 1
+    assert cli.main(["data", "check", str(tmp_path / "bad.csv")]) == 0
+    assert cli.main(["data", "check", str(tmp_path / "bad.csv"), "--strict"]) == 1
     assert "constant" in capsys.readouterr().err
 
 
