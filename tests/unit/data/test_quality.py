@@ -155,6 +155,10 @@ def test_labels_that_all_neighbours_contradict_are_hinted(rng):
     assert "row 0 ('on' among 'off')" in found.sentence
 
 
+def test_labels_that_do_not_follow_from_the_inputs_give_no_hint(rng):
+    assert quality.examine_labels({}, {"x": rng.normal(size=(600, 4))}, np.arange(600) % 2, NAMES) == []
+
+
 def test_drift_is_told_beyond_what_chance_gives(rng):
     train = rng.normal(size=300)
     assert drift("x", train, rng.normal(size=100)) == []

@@ -20,8 +20,10 @@ RANK_LEAK: Final = 0.999
 """The same for a number: absolute rank correlation (Spearman)."""
 NOISE_SHARE: Final = 0.01
 """From this share of the rows looked at, labels that all neighbours contradict are told."""
+PURE_SHARE: Final = 0.5
+"""... where for at least this share of the rows all neighbours agree with the label: else neighbours tell nothing."""
 _NEIGHBOURS: Final = 5
-_ROWS = 2000
+_ROWS: Final = 2000
 _LEAK_ROWS: Final = 4000
 _MAX_FEATURES: Final = 512
 _MIN_EACH: Final = 5
@@ -109,8 +111,10 @@ def _noise(inputs: Mapping[str, Array], labels: Array, names: tuple[str, ...]) -
     gaps = sample.distances(scaled, scaled)
     np.fill_diagonal(gaps, np.inf)
     near = labels[rows][np.argpartition(gaps, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]]
-    odd = np.flatnonzero((near == near[:, :1]).all(axis=1) & (near[:, 0] != labels[rows]))
-    if len(odd) < max(1, NOISE_SHARE * len(rows)):
+    agreed = (near == near[:, :1]).all(axis=1)
+    odd = np.flatnonzero(agreed & (near[:, 0] != labels[rows]))
+    pure = np.sum(agreed & (near[:, 0] == labels[rows]))
+    if len(odd) < max(1, NOISE_SHARE * len(rows)) or pure < PURE_SHARE * len(rows):
         return []
     first = odd[0]
     return [

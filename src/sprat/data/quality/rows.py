@@ -22,7 +22,8 @@ NEAR_SHARE: Final = 0.05
 MIN_CALIBRATION: Final = 2
 FEW_CALIBRATION: Final = 32
 """Below this many rows, the ranges that int8 is fitted to are a guess."""
-_TEST, _TRAIN = 512, 4096
+_TEST: Final = 512
+_TRAIN: Final = 4096
 _MIN_WIDTH: Final = 3
 """In one or two columns, neighbours are close by nature."""
 
