@@ -135,11 +135,11 @@ class Trials:
     def _judged(self, lowering: Lowering, answers: Array, raw: Mapping[str, Array]) -> Verdict:
         recipe, truth, research = self._recipe, self._ingested.parts["test"].labels, self._research["test"]
         facts = SCHEMES[lowering.scheme]
-        if not facts.quantized and recipe.train.factory:
+        if not facts.quantized and not lowering.scheme.startswith("given"):
             first = parity.gate_a(research, answers, classification=recipe.task is Task.CLASSIFICATION)
             if first.code is not None:
                 return first
-        verdict = parity.gate_b(recipe.metric, truth, research, answers, gates=recipe.gates)
+        verdict = parity.gate_b(recipe.metric, truth, research, answers, gates=recipe.gates, labels=recipe.labels)
         return parity.with_saturation(verdict, raw)
 
     def _bundle(self, lowering: Lowering) -> Path:

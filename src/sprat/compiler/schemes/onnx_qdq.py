@@ -67,6 +67,7 @@ class StaticQdq:
         """Calibrate and quantize; what comes out as it went in is no candidate."""
         source = onnx_source.float32_graph(work, parts)
         model = onnx_source.upgraded(source.model, _OPSET)
+        onnx_source.require_weights(model)
         onnx_source.name_nodes(model)
         rows = _calibration(model, parts()["calibration"])
         before = onnx_source.ops(model)

@@ -18,6 +18,7 @@ from sprat.errors import GateFailed
 
 Parts = Callable[[], Mapping[str, Part]]
 
+_WEIGHTED: Final = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "Gather"})
 ROUNDED: Final = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearConv",
      "QLinearMatMul", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulNBits", "QGemm"}
@@ -87,6 +88,17 @@ def to_float32(model: Any) -> int:
                 attribute.i = _FLOAT
                 changed += 1
     return changed
+
+
+def require_weights(model: Any) -> None:
+    """Raise GateFailed `no-op` where nothing in the graph multiplies with fixed weights."""
+    for graph in onnx_file.graphs(model.graph):
+        fixed = {tensor.name for tensor in graph.initializer}
+        fixed |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
+        if any(node.op_type in _WEIGHTED and fixed & set(node.input) for node in graph.node):
+            return
+    found = ", ".join(sorted(ops(model))[:6])
+    raise GateFailed(GateCode.NO_OP, f"nothing to quantize: no MatMul, Gemm or Conv with fixed weights among {found}")
 
 
 def upgraded(model: Any, opset: int) -> Any:
