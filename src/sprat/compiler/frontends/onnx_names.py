@@ -24,6 +24,8 @@ class _Renaming:
         self._count = 0
 
     def graph(self, graph: Any, outer: Mapping[str, str] | None = None) -> None:
+        if outer is not None:
+            _settle_copies(graph)
         _order(graph)
         names = {**(outer or {}), **({} if outer is not None else self._kept)}
         own = {tensor.name for tensor in graph.initializer}
@@ -59,10 +61,22 @@ class _Renaming:
                 names[name] = self._next()
             node.output[place] = names.get(name, name)
         node.name = f"{node.op_type}{self._count}"
+        if not node.domain:
+            node.ClearField("domain")  # an empty text and none at all are not the same bytes
 
     def _next(self) -> str:
         self._count += 1
         return f"t{self._count}"
+
+
+def _settle_copies(graph: Any) -> None:
+    """Where a loop gives one value twice, the first output is the value and the other its copy; either way may come."""
+    place = {value.name: number for number, value in enumerate(graph.output)}
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in place and node.output[0] in place:
+            value, copied = place[node.input[0]], place[node.output[0]]
+            if copied < value:
+                graph.output[copied].name, graph.output[value].name = node.input[0], node.output[0]
 
 
 def _order(graph: Any) -> None:
