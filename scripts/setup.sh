@@ -39,12 +39,13 @@ need_program() {
 # The host's environment: made once, made anew only when what it consists of changed.
 make_venv() {
   local stamp want
-  want=$(cat pyproject.toml device/pyproject.toml constraints.txt | sha256sum | cut -d' ' -f1)
+  want=$(cat pyproject.toml device/pyproject.toml constraints.txt models/data.txt | sha256sum | cut -d' ' -f1)
   stamp=.venv/installed-from
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     say "installing Sprat with TensorFlow into .venv (2.5 GB, some minutes the first time)"
     [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
     .venv/bin/python -m pip install -q -c constraints.txt -e device -e '.[all,demo,dev]'
+    .venv/bin/python -m pip install -q --no-deps -r models/data.txt
     printf '%s' "$want" >"$stamp"
   fi
 }

@@ -9,14 +9,26 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import columns, factory, measure, parity, project, release_files, report, search
+from sprat.compiler import (
+    columns,
+    factory,
+    limits,
+    measure,
+    parity,
+    project,
+    release_files,
+    remarks,
+    report,
+    search,
+    searching,
+)
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.cache import Cache
 from sprat.compiler.executors import Place
@@ -52,6 +64,8 @@ class Trained:
     versions: Mapping[str, str]
     metric: float
     yardstick: float
+    searched: Mapping[str, Any] = field(default_factory=dict)
+    """What the search of parameters came to; empty where the recipe asks for none."""
 
 
 def build(
@@ -79,6 +93,7 @@ def build(
     source = project.read(Path(recipe), overrides=tuple(overrides))
     _require_parameters(source)
     wanted = project.find_targets(targets or source.recipe.targets, source, settings.targets_dir)
+    wanted = limits.apply(wanted, source.recipe)
     candidates = {target.name: search.candidates(source.recipe, target) for target in wanted}
     runners = measure.runners(settings.runtimes_dir, runner)
     kept = Cache(settings.cache_dir, max_bytes=int(settings.cache_mb * 1e6)) if cache else None
@@ -111,8 +126,12 @@ def _build(
         task = _work(source, work / "job")
         task.path.mkdir()
         write_parts(task.path, ingested.parts)
+        source, task, searched = searching.run(
+            source, task, ingested, settings=settings, keep=cache is not None, say=say
+        )
+        recipe = source.recipe
         say(f"training on {len(ingested.parts['train'].labels)} rows")
-        trained = _train(source, ingested, jobs, task)
+        trained = replace(_train(source, ingested, jobs, task), searched=searched.facts)
         wanted = [c for group in candidates.values() for c in group]
         lowered = _lower(jobs, task, wanted, trained.sha256, work=work, say=say)
     trials = Trials(recipe, ingested, trained.research, folder=work, runners=runners, say=say)
@@ -121,11 +140,12 @@ def _build(
     rows: list[CandidateRow] = []
     made: list[BuiltBundle] = []
     stopped: list[GateFailed] = []
-    warnings = [*_warnings(source, ingested, candidates, trials), *(cache.notes if cache else ())]
+    warnings = [*remarks.of_build(recipe, ingested, candidates, trials), *(cache.notes if cache else ())]
     staging = release_files.Staging(source, ingested, trained, trials, work=work, out=out, many=len(targets) > 1)
     for target in targets:
         ranked = rank(candidates[target.name], lowered, trials, target, recipe)
         rows += ranked.rows
+        warnings += remarks.of_choice(target, ranked, recipe)
         if ranked.chosen is None:
             stopped.append(ranked.refusal(target))
             continue
@@ -134,6 +154,7 @@ def _build(
     result = BuildResult(
         recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
         facts={**staging.facts, "snapshot": dict(ingested.snapshot)},
+        study=searched.study,
     )  # fmt: skip
     say("report")
     written = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe, lowered=lowered))
@@ -152,7 +173,10 @@ def _require_parameters(source: Project) -> None:
     for key in plan.parameters:
         if key not in known:
             place = source.recipe.place(("train", key))
-            raise RecipeError(unknown_key(key, ("framework", "factory", "given", "seed", *known), place))
+            raise RecipeError(unknown_key(key, ("framework", "factory", "given", "seed", "augment", *known), place))
+    for key in source.recipe.search.space:
+        if key not in known:
+            raise RecipeError(unknown_key(key, known, source.recipe.place(("search", "space", key))))
 
 
 def _work(source: Project, work: Path) -> Work:
@@ -165,8 +189,10 @@ def _work(source: Project, work: Path) -> Work:
         factory=str(source.file(plan.factory)) if plan.factory else "",
         given=str(source.file(plan.given)) if plan.given else "",
         seed=plan.seed,
+        augment=plan.augment,
         parameters=dict(plan.parameters),
         input_names=tuple(spec.name for spec in source.recipe.inputs),
+        missing=tuple(spec.name for spec in source.recipe.inputs if spec.missing == "keep"),
     )
 
 
@@ -256,17 +282,3 @@ def _pairs(
         for runtime in one.runtimes
         if isinstance(found := lowered[one.scheme], Lowering) and trials.can_run(runtime)
     ]
-
-
-def _warnings(
-    source: Project, ingested: Ingested, candidates: Mapping[str, tuple[Candidate, ...]], trials: Trials
-) -> list[str]:
-    declared = sorted({runtime for group in candidates.values() for one in group for runtime in one.runtimes})
-    warnings = [
-        f"{runtime} was not tried: it is not on this machine (sprat runtimes add {runtime}); the bundle does not list it"
-        for runtime in declared
-        if not trials.can_run(runtime)
-    ]
-    if source.recipe.golden_inputs == "real":
-        warnings.append('the golden set holds real validation rows; golden.inputs = "synthetic" keeps them out')
-    return warnings + [f"data: {finding}" for finding in ingested.findings]

@@ -50,7 +50,7 @@ class Jobs:
 
     def train(self, work: Work) -> Answer:
         """Train, and keep the research model's answers; the work's folder then holds the model."""
-        key = key_of("train", _facts(work)) if self._cache else ""
+        key = key_of("train", facts_of(work)) if self._cache else ""
         if self._cache and (found := self._cache.get(key)):
             for name, raw in found.files.items():
                 path = work.path / name
@@ -71,7 +71,7 @@ class Jobs:
 
         `source` is the digest of the trained model: a conversion is found again only for the same one.
         """
-        facts = {**_facts(work), "source": source} if self._cache else {}
+        facts = {**facts_of(work), "source": source} if self._cache else {}
         keys = {scheme: key_of(f"lower/{scheme}", facts) for scheme in wanted} if self._cache else {}
         done: dict[str, Answer | JobFailed] = {}
         begun: dict[str, Future[Answer]] = {}
@@ -119,7 +119,7 @@ def _executor(place: Place, pool: Pool, limits: Limits) -> Executor:
     return DaskExecutor(place.cluster, limits)
 
 
-def _facts(work: Work) -> dict[str, Any]:
+def facts_of(work: Work) -> dict[str, Any]:
     """Return what decides a result of this work, without the places where its files happen to lie."""
     plain = {key: value for key, value in asdict(work).items() if key not in {"folder", "factory", "given"}}
     given = Path(work.given or work.factory)

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
+from sprat.compiler import limits, search_plan
 from sprat.compiler.gates import Gates
+from sprat.compiler.search_plan import SearchPlan
 from sprat.compiler.sections import Section, Source, override
 from sprat.data.split import BY, METHODS, SplitPlan
 from sprat.errors import RecipeError
@@ -43,6 +45,8 @@ class InputSpec:
     """`number` or `text`: an input holds columns of one kind."""
     missing: str = "refuse"
     """`refuse` rows with missing values, or `keep` them as NaN for a model that fills them itself."""
+    unknown: str = "refuse"
+    """The device may `refuse` a text that the data did not have, or `allow` it for an encoder that knows what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class TrainPlan:
     given: str = ""
     seed: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    augment: str = ""
+    """The factory's function that adds rows to the training part: `augment(train, *, seed) -> Part`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,9 @@ class Recipe:
     golden_count: int
     golden_inputs: str
     source: Source
+    search: SearchPlan = field(default_factory=SearchPlan)
+    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By target: what the recipe asks for in place of the target's own budget."""
 
     def place(self, path: tuple[str, ...]) -> str:
         """Return where a key stands, for a sentence about it."""
@@ -128,6 +137,8 @@ def _recipe(top: Section) -> Recipe:
         gates=_gates(top.section("gates")),
         **_golden(top.section("golden")),
         source=top.source,
+        search=search_plan.read(top.section("search")),
+        limits=limits.read(top.sections("limits")),
     )
     top.finish()
     if task is Task.CLASSIFICATION and len(recipe.labels) < 2:
@@ -176,7 +187,7 @@ def _split(section: Section, time: str) -> SplitPlan:
 
 def _train(section: Section) -> TrainPlan:
     framework = section.choice("framework", FRAMEWORKS)
-    known = {"framework", "factory", "given", "seed"}
+    known = {"framework", "factory", "given", "seed", "augment"}
     parameters = {key: section.take(key, object) for key in section.raw if key not in known}
     plan = TrainPlan(
         framework,
@@ -184,6 +195,7 @@ def _train(section: Section) -> TrainPlan:
         given=section.take("given", str, default=""),
         seed=section.take("seed", int, default=0),
         parameters=parameters,
+        augment=section.take("augment", str, default=""),
     )
     if framework in {"keras", "sklearn"} and not plan.factory:
         raise section.wrong("factory", "", "the name of a Python file beside the recipe")
@@ -202,6 +214,7 @@ def _input(section: Section, name: str) -> InputSpec:
         maximum=section.take("maximum", float, default=0.0),
         type=section.choice("type", ("number", "text"), default="number"),
         missing=section.choice("missing", ("refuse", "keep"), default="refuse"),
+        unknown=section.choice("unknown", ("refuse", "allow"), default="refuse"),
     )
     section.finish()
     return spec

@@ -94,6 +94,8 @@ class Staging:
             "features": {name: dict(found) for name, found in ingested.features.items()},
             "seeds": {"train": recipe.train.seed, "split": recipe.data.split.seed},
             "parameters": dict(recipe.train.parameters),
+            **({"search": dict(self._trained.searched)} if self._trained.searched else {}),
+            **({"augment": recipe.train.augment} if recipe.train.augment else {}),
             "versions": {**self._trained.versions, "sprat": __version__},
             "python": platform.python_version(),
             "metric": recipe.metric,
@@ -178,6 +180,7 @@ def _figures(trial: Trial, total: int) -> Mapping[str, Any]:
         "total": total,
         "metric": trial.verdict.metric,
         "drop": {"value": trial.verdict.drop.value, "low": trial.verdict.drop.low, "high": trial.verdict.drop.high},
+        "mcnemar_p": trial.verdict.p_value,
         "agreement": trial.verdict.agreement,
         **{
             key: trial.figures[key] for key in ("load_ms", "latency_us", "rss_peak_kib", "ram_above_floor_kib", "where")

@@ -62,6 +62,8 @@ class BuildResult:
     report: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Splits, seeds, versions: what the manifests' provenance holds too."""
+    study: str = ""
+    """Where the trials of its search are kept, under the runs; empty where there was none."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Of the clock: `data`, `train`, `convert`, `trials` (measuring), and the `total` that also holds our own overhead."""
 

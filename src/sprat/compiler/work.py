@@ -39,6 +39,10 @@ class Work:
     input_names: tuple[str, ...] = ()
     answer: tuple[str, ...] = ()
     """Outputs that are the answer, in order; empty means all, by name."""
+    missing: tuple[str, ...] = ()
+    """Inputs whose readings may hold NaN, which the model fills itself."""
+    augment: str = ""
+    """The factory's function that adds rows to the training part."""
 
     @property
     def path(self) -> Path:

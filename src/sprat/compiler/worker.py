@@ -61,7 +61,11 @@ def _train(work: dict[str, Any]) -> dict[str, Any]:
     task = Work(**work)
     parts = task.parts()
     frontend = importlib.import_module(f"sprat.compiler.frontends.{task.framework}")
+    train = parts["train"]
+    if task.augment:
+        parts |= {"train": factory.augmented(Path(task.factory), task.augment, train, seed=task.seed)}
     answers: dict[str, Any] = frontend.make(task, parts)
+    answers["train"] = answers["train"][: len(train.labels)]  # what was added stands behind: only the model sees it
     (task.path / RESEARCH).write_bytes(arrays.dump(answers))
     return {"source_sha256": frontend.source_digest(task), "versions": _versions()}
 
@@ -84,7 +88,17 @@ def _describe(path: str, kind: str) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     """Return the versions of the packages that took part in this process."""
-    taking_part = ("tensorflow", "keras", "sklearn", "skl2onnx", "onnx", "onnxruntime", "numpy", "google.protobuf", "scipy")
+    taking_part = (
+        "tensorflow",
+        "keras",
+        "sklearn",
+        "skl2onnx",
+        "onnx",
+        "onnxruntime",
+        "numpy",
+        "google.protobuf",
+        "scipy",
+    )
     package = {"sklearn": "scikit-learn", "google.protobuf": "protobuf"}
     loaded = [name for name in taking_part if name in sys.modules]
     return {package.get(name, name): importlib.metadata.version(package.get(name, name)) for name in loaded}
