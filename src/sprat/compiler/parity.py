@@ -2,19 +2,20 @@
 
 A metric's drop comes with a 95 % interval by paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap,
 1993, ch. 13): the same rows are drawn for both, so that what they share cancels out. A gate looks at the interval's
-upper end. For an error metric (mae, rmse) the drop is the growth of the error as a share of the research error.
+upper end. Beside it stands McNemar's exact test, and a note where the test rows are too few to bound the drop. For an error metric (mae, rmse) the drop is the growth of the error as a share of the research error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import ranks
+from sprat.compiler import paired, ranks
 from sprat.compiler.gates import GateCode, Gates
 
 Array = npt.NDArray[Any]
@@ -51,6 +52,10 @@ class Verdict:
     recall_drop: float = 0.0
     saturation: float = 0.0
     correct: int = 0
+    p_value: float | None = None
+    """McNemar's exact test of right against wrong labels; None where there are no labels."""
+    note: str = ""
+    """What the test rows are too few to tell, though the gate lets it through."""
 
 
 def metric_of(name: str, truth: Array, answers: Array) -> float:
@@ -98,21 +103,68 @@ def gate_a(research: Array, artifact: Array, *, classification: bool) -> Verdict
     return Verdict()
 
 
-def gate_b(metric: str, truth: Array, research: Array, artifact: Array, *, gates: Gates, seed: int = 0) -> Verdict:
-    """Compare a candidate on one runtime with the research model, on the test rows."""
+def gate_b(
+    metric: str, truth: Array, research: Array, artifact: Array, *, gates: Gates, labels: Sequence[str] = (), seed: int = 0
+) -> Verdict:  # fmt: skip
+    """Compare a candidate on one runtime with the research model, on the test rows; `labels` name classes in sentences."""
     if artifact.shape != research.shape or not np.all(np.isfinite(artifact)):
         return Verdict(GateCode.NON_FINITE, "outputs are not finite, or of another shape than the research model's")
     drop = paired_drop(metric, truth, research, artifact, seed=seed)
-    labels = metric not in ERROR_METRICS | RANK_METRICS
     verdict = Verdict(
-        metric=metric_of(metric, truth, artifact),
-        drop=drop,
-        agreement=_agreement(metric, research, artifact),
-        recall_drop=_recall_drop(truth, research, artifact) if labels else 0.0,
-        correct=int(np.sum(artifact.argmax(1) == truth)) if labels else 0,
+        metric=metric_of(metric, truth, artifact), drop=drop, agreement=_agreement(metric, research, artifact)
     )
-    code, sentence = _stopped(metric, verdict, gates)
-    return replace(verdict, code=code, sentence=sentence)
+    losses: tuple[ClassLoss, ...] = ()
+    if metric not in ERROR_METRICS | RANK_METRICS:
+        losses = class_losses(truth, research, artifact)
+        lost, gained = sum(one.lost for one in losses), sum(one.gained for one in losses)
+        verdict = replace(
+            verdict,
+            recall_drop=max((one.drop for one in losses), default=0.0),
+            correct=int(np.sum(artifact.argmax(1) == truth)),
+            p_value=paired.mcnemar(lost, gained),
+            note=_too_few(lost, gained, len(truth), gates.max_drop) if metric == "accuracy" else "",
+        )
+    code, sentence = _stopped(metric, verdict, gates, rows=len(truth)) or _class_stopped(losses, gates, labels)
+    return replace(verdict, code=code, sentence=sentence, note=verdict.note if code is None else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLoss:
+    """What became of one class's test rows: how many the artifact alone gets wrong, and alone gets right."""
+
+    label: int
+    rows: int
+    lost: int
+    gained: int
+
+    @property
+    def drop(self) -> float:
+        """Return the drop of the class's recall."""
+        return (self.lost - self.gained) / self.rows
+
+
+def class_losses(truth: Array, research: Array, artifact: Array) -> tuple[ClassLoss, ...]:
+    """Return the losses of every class that has test rows."""
+    before, after = research.argmax(1) == truth, artifact.argmax(1) == truth
+    return tuple(
+        ClassLoss(int(label), int(mine.sum()), int(np.sum(mine & before & ~after)), int(np.sum(mine & after & ~before)))
+        for label in np.unique(truth)
+        for mine in [truth == label]
+    )
+
+
+def small_classes(truth: Array, labels: Sequence[str], gates: Gates) -> tuple[str, ...]:
+    """Return a sentence for each class whose test rows are too few to judge its recall by."""
+    counts = np.bincount(truth, minlength=len(labels))
+    needed = math.ceil(1 / gates.max_recall_drop) if gates.max_recall_drop > 0 else 0
+    return tuple(
+        f"class {name!r} has no test row: its recall was not judged"
+        if count == 0
+        else f"class {name!r} has {count} test rows: its recall can be judged to {1 / count:.2f} only; "
+        f"gates.max_recall_drop = {gates.max_recall_drop:g} takes {needed}"
+        for name, count in zip(labels, counts, strict=True)
+        if count < needed
+    )
 
 
 def paired_drop(metric: str, truth: Array, research: Array, artifact: Array, *, seed: int) -> Drop:
@@ -154,12 +206,13 @@ def with_saturation(verdict: Verdict, raw: Mapping[str, Array]) -> Verdict:
     return replace(verdict, saturation=max(ends, default=0.0))
 
 
-def _stopped(metric: str, found: Verdict, gates: Gates) -> tuple[GateCode | None, str]:
-    """Return the first gate that does not let it through."""
+def _stopped(metric: str, found: Verdict, gates: Gates, *, rows: int) -> tuple[GateCode, str] | None:
+    """Return the first gate over all rows that does not let it through."""
     what = "grows" if metric in ERROR_METRICS else "drops"
     if found.drop.high > gates.max_drop:
         return GateCode.METRIC_DROP, (
-            f"{metric} {what} by {found.drop.value:.4f} (95 % interval up to {found.drop.high:.4f}), allowed {gates.max_drop:g}"
+            f"{metric} {what} by {found.drop.value:.4f} (95 % interval up to {found.drop.high:.4f}), "
+            f"allowed {gates.max_drop:g}{_more_rows(found.drop, gates.max_drop, rows)}"
         )
     if found.agreement < gates.min_agreement and metric in RANK_METRICS:
         return GateCode.AGREEMENT, (
@@ -167,11 +220,40 @@ def _stopped(metric: str, found: Verdict, gates: Gates) -> tuple[GateCode | None
         )
     if found.agreement < gates.min_agreement:
         return GateCode.AGREEMENT, f"agrees on {found.agreement:.4f} of the rows, expected {gates.min_agreement:g}"
-    if found.recall_drop > gates.max_recall_drop:
-        return GateCode.RECALL_DROP, (
-            f"one class loses {found.recall_drop:.4f} of its recall, allowed {gates.max_recall_drop:g}"
-        )
-    return None, ""
+    return None
+
+
+def _class_stopped(
+    losses: Sequence[ClassLoss], gates: Gates, labels: Sequence[str]
+) -> tuple[GateCode | None, str]:  # fmt: skip
+    """Return what the recall of single classes says; one row may always change, whatever share of its class it is."""
+    judged = [one for one in losses if one.lost - one.gained > 1]
+    worst = max(judged, key=lambda one: one.drop, default=None)
+    if worst is None or worst.drop <= gates.max_recall_drop:
+        return None, ""
+    name = labels[worst.label] if worst.label < len(labels) else str(worst.label)
+    return GateCode.RECALL_DROP, (
+        f"class {name!r} loses {worst.drop:.4f} of its recall ({worst.lost - worst.gained} of {worst.rows} rows), "
+        f"allowed {gates.max_recall_drop:g}"
+    )
+
+
+def _more_rows(drop: Drop, allowed: float, rows: int) -> str:
+    """Say how many rows would tell, where only the interval is too wide: its width falls with the root of their number."""
+    if drop.value >= allowed or drop.high <= drop.value:
+        return ""
+    needed = math.ceil(rows * ((drop.high - drop.value) / (allowed - drop.value)) ** 2)
+    return f"; {rows} test rows are too few to tell, about {needed} would do"
+
+
+def _too_few(lost: int, gained: int, rows: int, allowed: float) -> str:
+    """Say how far the rows bound the drop, where that is not far enough for the gate's own limit."""
+    high = paired.interval(lost, gained, rows)[1]
+    if high <= allowed:
+        return ""
+    needed = paired.rows_to_bound(lost, gained, rows, allowed)
+    takes = f"takes about {needed} rows" if needed else "cannot be shown"
+    return f"{rows} test rows bound the drop of accuracy to {high:.4f} only; gates.max_drop = {allowed:g} {takes}"
 
 
 def _lost(metric: str, research: float, artifact: float) -> float:
@@ -187,10 +269,6 @@ def _accuracy(truth: Array, scores: Array) -> float:
 def _recalls(truth: Array, scores: Array) -> Array:
     guess = scores.argmax(1)
     return np.array([np.mean(guess[truth == label] == label) for label in np.unique(truth)])
-
-
-def _recall_drop(truth: Array, research: Array, artifact: Array) -> float:
-    return float(np.max(_recalls(truth, research) - _recalls(truth, artifact), initial=0.0))
 
 
 def _errors(truth: Array, values: Array) -> Array:
