@@ -134,6 +134,42 @@ def compare(
         )  # fmt: skip
 
 
+@app.command()
+def trials(
+    run: Annotated[str, typer.Argument(help="The run's name, or the beginning of it.")],
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Show what the search of a build tried, and what each trial came to on the validation rows.
+
+    Example: sprat runs trials 20260102T101500-occupancy
+    """
+    from dataclasses import asdict
+
+    from sprat.compiler import tuning
+    from sprat.compiler.searching import FOLDER
+
+    document = _find(run)
+    place = settings_.read().runs_dir / FOLDER / str(document.get("study") or "none")
+    if not place.is_file():
+        raise WrongUse(
+            f"run {document['run']} kept no trials: its recipe has no [search], or it was built with --no-cache"
+        )
+    found = tuning.trials_of(place)
+    names = list(dict.fromkeys(name for one in found for name in one.parameters))
+    output = Output(json, quiet)
+    output.table(
+        ("trial", *names, "value", "failed"),
+        [
+            (one.number, *(one.parameters.get(name, "") for name in names),
+             "" if one.value is None else f"{one.value:.4f}", one.reason)
+            for one in found
+        ],
+    )  # fmt: skip
+    if json:
+        output.emit_json({"run": document["run"], "trials": [asdict(one) for one in found]})
+
+
 def _find(run: str) -> dict[str, Any]:
     """Return the one run whose name begins so, or raise WrongUse."""
     folder = settings_.read().runs_dir

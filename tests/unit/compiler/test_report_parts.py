@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sprat.compiler import anatomy, answer_charts, charts, explain, report_pictures
+from sprat.compiler.gates import GateCode
 from sprat.compiler.result import BuildResult, CandidateRow
 
 LABELS = ("calm", "busy", "broken")
@@ -106,3 +107,8 @@ def test_an_artifact_that_cannot_be_run_gives_no_tensors(tmp_path):
     for name in ("bad.tflite", "bad.onnx"):
         (tmp_path / name).write_bytes(b"no model")
         assert anatomy.look(tmp_path / name, {"x": np.zeros((1, 2), np.float32)}) == {}
+
+
+def test_every_code_that_stops_a_candidate_has_its_words():
+    of_builds = {"yardstick", "min-metric", "stale-data", "feature-changed", "nothing-fits"}
+    assert {str(code) for code in GateCode} - of_builds == {str(code) for code in explain._MEANING}

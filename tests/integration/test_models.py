@@ -1,0 +1,109 @@
+"""The example recipes beside digits and occupancy, each built from the data that its package carries."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sprat import cli, load, settings
+from sprat.compiler import factory
+from sprat.compiler.build import build
+from sprat_device.contract import bundle as bundles
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    return settings.read({}, {f"SPRAT_{name}_DIR": str(folder / name.lower()) for name in ("RUNS", "DATA", "CACHE")})
+
+
+@pytest.fixture(scope="module")
+def motion(tmp_path_factory, own):
+    out = tmp_path_factory.mktemp("motion")
+    overrides = ("train.epochs=25", 'schemes=["float32", "int8"]')
+    return build(MODELS / "motion", out=out, overrides=overrides, runner="local", settings=own)
+
+
+@pytest.fixture(scope="module")
+def gait(tmp_path_factory, own):
+    overrides = ('schemes=["float64-onnx"]',)
+    return build(
+        MODELS / "gait", out=tmp_path_factory.mktemp("gait"), overrides=overrides, runner="local", settings=own
+    )
+
+
+def _manifest(path):
+    with path.open("rb") as file, bundles.read(file) as bundle:
+        return bundle.manifest
+
+
+def test_motion_answers_windows_and_no_recording_stands_in_two_parts(motion):
+    manifest = _manifest(motion.bundles[0].path)
+    assert manifest.inputs[0].shape == (1, 40, 6)
+    assert motion.research_metric > 0.75 > motion.yardstick
+    assert manifest.provenance["augment"] == "augment"
+    rows = {name: part["rows"] for name, part in manifest.provenance["splits"].items()}
+    # Augmentation adds to what the model sees, not to the parts: they are the data's own windows.
+    assert sum(rows.values()) == 320
+    table = factory.load(MODELS / "motion" / "factory.py", "data")()
+    # Four windows a recording: whole recordings in each part.
+    assert all(count % 4 == 0 for count in rows.values())
+    with load(motion.bundles[0].path, runtime="litert") as model:
+        window = table["window"][np.flatnonzero(table["motion"] == 1)[:4]]
+        answers = [answer["name"] for answer in model.run({"window": window})]
+    assert answers.count("running") >= 3
+
+
+def test_gait_scores_what_is_odd_without_having_seen_labels(gait):
+    manifest = _manifest(gait.bundles[0].path)
+    assert manifest.task == "anomaly"
+    assert manifest.inputs[0].features[0] == "ankle_horiz_fwd"
+    assert gait.research_metric > 0.8 > gait.yardstick
+    assert manifest.outputs[-1].meaning == "score"
+    page = gait.report.read_text()
+    assert "anomalous rows" in page
+    assert "Reliability" not in page
+
+
+@pytest.mark.parametrize("name", ["motion", "gait"])
+def test_each_bundle_checks_itself(name, request, capsys):
+    (made,) = request.getfixturevalue(name).bundles
+    assert cli.main(["check", str(made.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_a_search_is_reproducible_kept_and_shown(tmp_path, own, monkeypatch, capsys):
+    for name in ("RUNS", "CACHE"):
+        monkeypatch.setenv(f"SPRAT_{name}_DIR", str(tmp_path / name.lower()))
+    line = ["build", str(MODELS / "occupancy"), "--runner", "local", "--json", "--set", 'schemes=["float64-onnx"]']
+    line += ["--set", "search.trials=3", "--set", "search.space.trees={low=3, high=12}"]
+    found = []
+    for out in ("one", "two"):
+        assert cli.main([*line, "--out", str(tmp_path / out), *(["--no-cache"] if out == "two" else [])]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    best = found[0]["facts"]["search"]["best"]
+    assert found[0]["facts"]["parameters"]["trees"] == best["trees"]
+    assert found[0]["bundles"][0]["sha256"] == found[1]["bundles"][0]["sha256"]
+    assert (found[0]["study"] != "", found[1]["study"]) == (True, "")
+    assert cli.main(["runs", "list", "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    kept = next(run["run"] for run in runs if run["study"])
+    assert cli.main(["runs", "trials", kept, "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    assert len(trials) == 3
+    assert max(trial["value"] for trial in trials) == found[0]["facts"]["search"]["value"]
+    other = next(run["run"] for run in runs if not run["study"])
+    assert cli.main(["runs", "trials", other]) == 2
+    assert "kept no trials" in capsys.readouterr().err
+
+
+def test_a_search_over_what_the_factory_does_not_take_is_told_before_anything_runs(tmp_path, capsys):
+    line = ["build", str(MODELS / "occupancy"), "--out", str(tmp_path / "out"), "--quiet", "--set", "search.trials=3"]
+    assert cli.main([*line, "--set", "search.space.tree={low=3, high=12}"]) == 2
+    assert "unknown key 'tree'; did you mean 'trees'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
