@@ -12,8 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from sprat.data import npy
 from sprat.data.table import Column, whole_file
-from sprat.errors import WrongUse
+from sprat.errors import ContractError, WrongUse
 
 _CHUNK: Final = 16 * 1024 * 1024
 
@@ -43,21 +44,16 @@ def read(folder: Path, sha256: str) -> Column:
     """Map a column and compare its content with its name, or raise WrongUse."""
     path = folder / f"{sha256}.npy"
     try:
-        found = _mapped(path)
-    except (OSError, ValueError) as exc:
+        found = npy.map_file(path)
+    except (OSError, ContractError) as exc:
         raise WrongUse(f"column {path}: cannot be read ({exc}); add the data again") from exc
     if digest(found) != sha256:
         raise WrongUse(f"column {path}: its content does not have the hash of its name; add the data again")
     return found
 
 
-def _mapped(path: Path) -> Column:
-    found: Column = np.lib.format.open_memmap(path, mode="r")
-    return found
-
-
 def _holds(path: Path, sha256: str) -> bool:
     try:
-        return digest(_mapped(path)) == sha256
-    except (OSError, ValueError):
+        return digest(npy.map_file(path)) == sha256
+    except (OSError, ContractError):
         return False  # absent or torn: it is written anew

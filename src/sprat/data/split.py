@@ -91,11 +91,13 @@ def group_digests(by: npt.NDArray[Any]) -> list[bytes]:
 
 def shared_rows(rows: Mapping[str, Rows], digests: Sequence[bytes]) -> int:
     """Return how many rows of one part have a copy in another: 0 proves that the parts are disjoint."""
-    owner: dict[bytes, set[str]] = {}
+    owner: dict[bytes, str] = {}
+    torn: set[bytes] = set()
     for name, part in rows.items():
         for row in part:
-            owner.setdefault(digests[row], set()).add(name)
-    return sum(len(owner[digests[row]]) > 1 for part in rows.values() for row in part)
+            if owner.setdefault(digests[row], name) != name:
+                torn.add(digests[row])
+    return sum(digests[row] in torn for part in rows.values() for row in part) if torn else 0
 
 
 def part_digest(part: Rows, digests: Sequence[bytes]) -> str:

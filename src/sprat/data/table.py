@@ -48,7 +48,7 @@ def read_table(path: Path) -> Table:
     try:
         return require_table(importlib.import_module(module).read(path), str(path))
     except (OSError, UnicodeDecodeError, csv.Error, ContractError, MemoryError) as exc:
-        raise RecipeError(f"data {path}: cannot be read ({exc})") from exc
+        raise RecipeError(f"data {path}: cannot be read ({' '.join(str(exc).split())[:300]})") from exc
 
 
 def require_table(table: Mapping[str, object], where: str) -> Table:
