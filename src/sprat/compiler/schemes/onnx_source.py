@@ -103,8 +103,16 @@ def require_weights(model: Any) -> None:
 
 def upgraded(model: Any, opset: int) -> Any:
     """Return the model with at least this opset."""
-    (version,) = [each.version for each in model.opset_import if each.domain in {"", "ai.onnx"}] or [0]
-    return onnx.version_converter.convert_version(model, opset) if version < opset else model
+    version = next((each.version for each in model.opset_import if each.domain in {"", "ai.onnx"}), opset)
+    if version >= opset:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except RuntimeError as exc:
+        raise GateFailed(
+            GateCode.CONVERSION_FAILED,
+            f"opset {version} cannot be raised to {opset}; export with opset {onnx_file.OPSET}",
+        ) from exc
 
 
 def name_nodes(model: Any) -> None:
