@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sprat.errors import WrongUse
 from sprat_device.contract.manifest import Manifest
 from sprat_device.inference.session import Session
+from sprat_device.inference.tensors import reading_dtype
 
 
 class Model:
@@ -58,7 +59,7 @@ class Model:
             if spec.name not in named:
                 raise WrongUse(f"input {spec.name!r} is missing; found {', '.join(named)}")
             # What a notebook has at hand is often float64 or int: the declared dtype is meant.
-            array = np.asarray(named[spec.name], np.float32 if spec.scale > 0 else spec.dtype)
+            array = np.asarray(named[spec.name], reading_dtype(spec))
             rows[spec.name] = array[None] if array.ndim == len(spec.shape) - 1 else array
         return rows
 

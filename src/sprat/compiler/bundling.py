@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sprat.compiler import ranks
 from sprat.compiler.factory import Part
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.recipe import Recipe
+from sprat.compiler.recipe import InputSpec, Recipe
 from sprat.compiler.work import TensorFacts
 from sprat.publish.bundle import write_bundle
 from sprat_device.contract.bundle import Baseline, GoldenSet
@@ -29,6 +29,7 @@ RESEARCH: Final = "research"
 _MEANINGS: Final = {Task.CLASSIFICATION: "probabilities", Task.REGRESSION: "values", Task.ANOMALY: "score"}
 DECISION: Final = "decision"
 """The name of an output whose class scores are no probabilities."""
+_PLAIN: Final[Mapping[str, Any]] = {"string": np.str_}
 _BINS: Final = 10
 _LSB: Final = 3.0
 """int8 across CPUs of one runtime was seen 1 step apart after a softmax, 2 between kernels of logits."""
@@ -106,7 +107,7 @@ def write(
 def readings(inputs: Mapping[str, Array], lowering: Lowering) -> dict[str, Array]:
     """Return inputs in the dtype that a device is fed: the artifact's own, or float32 where that is quantized."""
     return {
-        facts.name: np.asarray(inputs[facts.name], np.float32 if facts.scale > 0 else facts.dtype)
+        facts.name: np.asarray(inputs[facts.name], np.float32 if facts.scale > 0 else _PLAIN.get(facts.dtype, facts.dtype))
         for facts in lowering.inputs
     }
 
@@ -135,10 +136,17 @@ def golden_inputs(part: Part, recipe: Recipe, ingested: Ingested) -> dict[str, A
     if recipe.golden_inputs == "synthetic":
         rng = np.random.default_rng(recipe.train.seed)
         return {
-            name: rng.uniform(*ingested.ranges[name], size=(len(rows), *array.shape[1:])).astype(array.dtype)
+            name: _texts(array, len(rows), rng)
+            if array.dtype.kind == "U"
+            else rng.uniform(*ingested.ranges[name], size=(len(rows), *array.shape[1:])).astype(array.dtype)
             for name, array in part.inputs.items()
         }
     return {name: array[rows] for name, array in part.inputs.items()}
+
+
+def _texts(column: Array, count: int, rng: np.random.Generator) -> Array:
+    """Return rows of texts, each drawn from its own column: no row of the data, but words that it has."""
+    return np.stack([rng.choice(np.unique(column[:, i]), count) for i in range(column.shape[1])], axis=1)
 
 
 def golden_rows(available: int, recipe: Recipe) -> npt.NDArray[np.int64]:
@@ -157,10 +165,12 @@ def baseline(train: Part, predicted: Array, recipe: Recipe, *, threshold: float 
     counts: dict[str, npt.NDArray[np.int64]] = {}
     for spec in recipe.inputs:
         array = train.inputs[spec.name]
+        if array.dtype.kind == "U":
+            continue  # drift counts numbers
         columns = {name: array[:, i] for i, name in enumerate(spec.features)} or {spec.name: array}
         for name, values in columns.items():
             inner = np.linspace(0, 1, _BINS + 1)[1:-1]
-            histogram = Histogram.empty(np.unique(np.quantile(np.asarray(values, np.float64), inner)))
+            histogram = Histogram.empty(np.unique(np.nanquantile(np.asarray(values, np.float64), inner)))
             histogram.add(values)
             edges[name], counts[name] = histogram.edges, histogram.counts
     classes = np.zeros(0, np.int64)
@@ -183,7 +193,16 @@ def _input(facts: TensorFacts, recipe: Recipe, ingested: Ingested) -> TensorSpec
     return TensorSpec(
         name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
         unit=spec.unit, minimum=low, maximum=high, features=spec.features,
+        missing_allowed=spec.missing == "keep", categories=_categories(spec, ingested),
     )  # fmt: skip
+
+
+def _categories(spec: InputSpec, ingested: Ingested) -> tuple[tuple[str, ...], ...]:
+    """Return the texts of each column of a text input whose unknown ones are refused: all that the data has."""
+    if spec.type != "text" or spec.unknown == "allow":
+        return ()
+    whole = np.concatenate([part.inputs[spec.name] for part in ingested.parts.values()])
+    return tuple(tuple(np.unique(whole[:, i]).tolist()) for i in range(whole.shape[1]))
 
 
 def _output(facts: TensorFacts, recipe: Recipe, threshold: float | None) -> TensorSpec:

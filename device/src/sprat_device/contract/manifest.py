@@ -53,6 +53,8 @@ class TensorSpec:
 
     `shape` includes the batch as its first entry: 1 (fixed) or -1 (any). `scale` is 0 for a tensor that is not
     quantized. `minimum` and `maximum` are the range seen in training, in the unit; equal means unknown.
+    With `missing_allowed` a reading may hold NaN for a value that is missing: the model fills it itself.
+    `categories` are the texts that each feature of a text input may have; empty: any.
     `features` names the last axis of a tabular or windowed input.
     """
 
@@ -69,6 +71,8 @@ class TensorSpec:
     """What an output is: `probabilities`, `decision`, `label`, `values`, `score`."""
     threshold: float | None = None
     """Of a `score`: a reading above it has label 1 (unusual), one at or below it label 0; None: no label."""
+    missing_allowed: bool = False
+    categories: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,8 @@ def _tensor(raw: object, where: str) -> TensorSpec:
         minimum=fields.number("minimum", default=0.0),
         maximum=fields.number("maximum", default=0.0),
         features=fields.items("features", text, default=()),
+        missing_allowed=fields.boolean("missing_allowed", default=False),
+        categories=fields.items("categories", _texts, default=()),
         meaning=fields.text("meaning", default="", max_length=64),
         threshold=None if fields.absent("threshold") else fields.number("threshold"),
     )
@@ -202,7 +208,15 @@ def _tensor(raw: object, where: str) -> TensorSpec:
         )
     if spec.features and len(spec.features) != spec.shape[-1]:
         raise ContractError(f"{where}.features: {len(spec.features)} names for {spec.shape[-1]} columns")
+    if spec.categories and (len(spec.categories) != spec.shape[-1] or spec.dtype != "string"):
+        raise ContractError(
+            f"{where}.categories: {len(spec.categories)} lists for {spec.shape[-1]} columns of {spec.dtype}"
+        )
     return spec
+
+
+def _texts(raw: object, where: str) -> tuple[str, ...]:
+    return Fields({where: raw}, "").items(where, text)
 
 
 def _golden(raw: object) -> Golden:

@@ -40,6 +40,11 @@ class InputSlot:
         self._lowest = spec.minimum - margin if known else -most
         self._highest = spec.maximum + margin if known else most
         self._numeric = self._raw_dtype.kind in "fiu"
+        self._categories = [frozenset(known) for known in spec.categories]
+        # The reduction that leaves NaN out, where a missing value is the model's own to fill.
+        self._smallest = np.fmin.reduce if spec.missing_allowed else np.minimum.reduce
+        self._largest = np.fmax.reduce if spec.missing_allowed else np.maximum.reduce
+        self._missing_allowed = spec.missing_allowed
         # Floats may lose precision on their way in; integers must not lose their upper bits.
         self._casting: Literal["same_kind", "safe"] = "same_kind" if self.dtype.kind == "f" else "safe"
 
@@ -50,14 +55,26 @@ class InputSlot:
         if reading.shape != self.shape:
             return Reason.INPUT_SHAPE
         if not self._numeric:
-            return None if reading.dtype.kind == self.dtype.kind else Reason.INPUT_DTYPE
+            return self._text_reason(reading)
         if reading.dtype != self.dtype and not np.can_cast(reading.dtype, self.dtype, self._casting):
             return Reason.INPUT_DTYPE
         # Two reductions answer all: a NaN comes through min() and max().
-        low, high = np.minimum.reduce(reading, axis=None), np.maximum.reduce(reading, axis=None)
+        low, high = self._smallest(reading, axis=None), self._largest(reading, axis=None)
         if not (math.isfinite(low) and math.isfinite(high)):
-            return Reason.INPUT_NON_FINITE
+            nothing = self._missing_allowed and math.isnan(low)
+            return None if nothing else Reason.INPUT_NON_FINITE
         return None if self._lowest <= low and high <= self._highest else Reason.INPUT_RANGE
+
+    def _text_reason(self, reading: npt.NDArray[Any]) -> Reason | None:
+        """Return why a reading of text must not be run: an encoder gives zeros to a text that it never saw."""
+        if reading.dtype.kind != self.dtype.kind:
+            return Reason.INPUT_DTYPE
+        known = all(
+            str(value) in allowed
+            for row in reading.reshape(-1, len(self._categories) or 1)
+            for value, allowed in zip(row, self._categories, strict=False)
+        )
+        return None if known else Reason.INPUT_RANGE
 
     def tensor(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the artifact's tensor for a batch of readings."""

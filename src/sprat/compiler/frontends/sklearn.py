@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,13 @@ import numpy.typing as npt
 
 from sprat.compiler import factory
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import sklearn_answers, sklearn_steps
+from sprat.compiler.frontends import sklearn_answers, sklearn_missing, sklearn_steps
 from sprat.compiler.work import PICKLE, Work
 from sprat.errors import RecipeError
 
 
 def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
     """Train and answer every part with probabilities or values as float64."""
-    if len(work.input_names) != 1:
-        raise RecipeError(f"scikit-learn takes one input table, the recipe names {', '.join(work.input_names)}")
-    (name,) = work.input_names
     if work.task == "classification":
         sklearn_answers.require_classes(parts["train"].labels)
     np.random.seed(work.seed)
@@ -36,12 +33,28 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
     if not hasattr(model, "predict"):
         raise RecipeError(f"factory {work.factory}: model() gave {type(model).__name__}, expected a fitted estimator")
     sklearn_steps.require_convertible(model)
-    answers = {
-        key: sklearn_answers.answer(model, np.asarray(part.inputs[name], np.float64), work.task)
-        for key, part in parts.items()
-    }
+    if work.missing:
+        sklearn_missing.require_filled(model)
+        sklearn_missing.require_answers(answering(model, work), missing_probes(work, parts["train"]))
+    answers = {key: sklearn_answers.answer(model, part.table(), work.task) for key, part in parts.items()}
     (work.path / PICKLE).write_bytes(pickle.dumps(model))
     return answers
+
+
+def answering(model: Any, work: Work) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+    """Return what answers rows for the recipe's task."""
+    return lambda rows: sklearn_answers.answer(model, rows, work.task)
+
+
+def missing_probes(work: Work, train: Part) -> npt.NDArray[Any]:
+    """Return rows with NaN in each column of the inputs that may have it."""
+    columns: list[int] = []
+    at = 0
+    for name, array in train.inputs.items():
+        width = int(np.prod(array.shape[1:]))
+        columns += range(at, at + width) if name in work.missing else ()
+        at += width
+    return sklearn_missing.probes(train.table(), columns)
 
 
 def source_digest(work: Work) -> str:

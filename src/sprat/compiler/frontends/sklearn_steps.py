@@ -25,7 +25,7 @@ _CHILDREN: Final = (
 def steps(model: Any, place: str = "") -> Iterator[Step]:
     """Yield every estimator inside a model with its place, such as `columns/number/scale`; the model itself first."""
     yield place, model
-    for name, child in _children(model):
+    for name, child in children(model):
         if isinstance(child, BaseEstimator) or hasattr(child, "estimator"):
             yield from steps(child, f"{place}/{name}" if place else name)
 
@@ -61,7 +61,8 @@ def describe(model: Any, error: Exception) -> str:
     return f"{_named(place, step)} cannot be converted to ONNX as it is ({said})"
 
 
-def _children(model: Any) -> Iterator[Step]:
+def children(model: Any) -> Iterator[Step]:
+    """Yield the fitted estimators that a composite is made of, each with the name of its place."""
     if isinstance(model, Pipeline):
         yield from ((name, step) for name, step in model.steps if step not in (None, "passthrough"))
         return

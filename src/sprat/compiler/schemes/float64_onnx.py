@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 import onnx as onnx_ir
+import onnxruntime
 from skl2onnx import convert_sklearn
 from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common._registration import get_converter
-from skl2onnx.common.data_types import DoubleTensorType
+from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 
+from sprat.compiler import parity
 from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx, sklearn, sklearn_answers, sklearn_converters, sklearn_islands, sklearn_steps
 from sprat.compiler.frontends.sklearn_answers import CENTRES, DECISION, DETECTOR
@@ -31,11 +33,10 @@ def convert(model: Any, work: Work, parts: Callable[[], Mapping[str, Part]]) -> 
     """Convert this fitted model."""
     sklearn_steps.require_convertible(model)
     kind = sklearn_answers.kind(model, work.task)
-    (name,) = work.input_names
-    rows = np.asarray(parts()["train"].inputs[name][:1], np.float64)
+    train = parts()["train"]
     try:
         made = convert_sklearn(
-            model, name=work.model, initial_types=[(name, DoubleTensorType([None, rows.shape[1]]))],
+            model, name=work.model, initial_types=_types(train),
             options=_options(model, kind), target_opset={"": _OPSET, "ai.onnx.ml": 3},
             custom_conversion_functions={**sklearn_islands.converters(), **sklearn_converters.converters()},
             custom_shape_calculators={**sklearn_islands.shapes(), **sklearn_converters.shapes()},
@@ -51,9 +52,41 @@ def convert(model: Any, work: Work, parts: Callable[[], Mapping[str, Part]]) -> 
     if kind == DECISION:
         _rename_output(graph, DECISION)
     _prune(graph)
-    _state_shape(graph.output[0], sklearn_answers.answer(model, rows, work.task).shape[1])
+    _state_shape(graph.output[0], sklearn_answers.answer(model, train.table()[:1], work.task).shape[1])
+    artifact = made.SerializeToString(deterministic=True)
+    if work.missing:
+        _require_same_gaps(artifact, model, work, train)
     facts = {"zipmap": False, "opset": _OPSET, "input": "float64", "answer": kind}
-    return onnx.lowered(made.SerializeToString(deterministic=True), facts)
+    return onnx.lowered(artifact, facts)
+
+
+def _types(train: Part) -> list[tuple[str, Any]]:
+    """Return an ONNX input for each of the recipe's: text as it is, every number as float64."""
+    return [
+        (
+            name,
+            (StringTensorType if array.dtype.kind == "U" else DoubleTensorType)([None, int(np.prod(array.shape[1:]))]),
+        )
+        for name, array in train.inputs.items()
+    ]
+
+
+def _require_same_gaps(artifact: bytes, model: Any, work: Work, train: Part) -> None:
+    """Raise RecipeError unless the artifact answers missing values as the model does, column by column."""
+    rows = sklearn.missing_probes(work, train)
+    expected = sklearn.answering(model, work)(rows)
+    session = onnxruntime.InferenceSession(artifact, providers=["CPUExecutionProvider"])
+    fed, at = {}, 0
+    for name, array in train.inputs.items():
+        width = int(np.prod(array.shape[1:]))
+        fed[name] = rows[:, at : at + width].astype(np.str_ if array.dtype.kind == "U" else np.float64)
+        at += width
+    found = np.asarray(session.run(None, fed)[-1], np.float64).reshape(expected.shape)
+    verdict = parity.gate_a(expected, found, classification=work.task == "classification")
+    if verdict.code is not None:
+        raise RecipeError(
+            f"missing values are answered otherwise in ONNX ({verdict.sentence}); fill them with a SimpleImputer"
+        )
 
 
 def _options(model: Any, kind: str) -> dict[int, dict[str, Any]] | None:

@@ -59,6 +59,30 @@ def test_a_reading_is_fit_or_has_a_reason(reading: npt.NDArray[Any] | None, reas
     assert InputSlot(INPUT, raw_tensor(INPUT)).reason(reading) is reason
 
 
+@pytest.mark.parametrize(
+    ("reading", "reason"),
+    [
+        (np.array([np.nan, 5.0, 10.0]), None),
+        (np.array([np.nan, np.nan, np.nan]), None),
+        (np.array([np.nan, np.inf, 1.0]), Reason.INPUT_NON_FINITE),
+        (np.array([np.nan, 1000.0, 1.0]), Reason.INPUT_RANGE),
+    ],
+)
+def test_a_missing_value_is_fit_only_where_the_model_fills_it(reading: npt.NDArray[Any], reason: Reason | None) -> None:
+    filling = replace(INPUT, missing_allowed=True)
+    assert InputSlot(filling, raw_tensor(filling)).reason(reading) is reason
+    assert InputSlot(INPUT, raw_tensor(INPUT)).reason(reading) is Reason.INPUT_NON_FINITE
+
+
+def test_a_text_that_the_data_did_not_have_is_out_of_range() -> None:
+    spec = TensorSpec("x", "string", (-1, 2), categories=(("red", "blue"), ("on", "off")))
+    slot = InputSlot(spec, raw_tensor(spec))
+    assert slot.reason(np.array(["blue", "on"])) is None
+    assert slot.reason(np.array(["on", "blue"])) is Reason.INPUT_RANGE
+    assert slot.reason(np.array(["blue", "On"])) is Reason.INPUT_RANGE
+    assert slot.reason(np.array([1.0, 2.0])) is Reason.INPUT_DTYPE
+
+
 def test_without_a_known_range_only_what_the_dtype_holds_is_let_in() -> None:
     spec = replace(INPUT, minimum=0.0, maximum=0.0)
     slot = InputSlot(spec, raw_tensor(spec))

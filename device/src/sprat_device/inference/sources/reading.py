@@ -48,6 +48,8 @@ def as_declared(values: object, dtype: np.dtype[Any]) -> npt.NDArray[Any] | None
         array = np.asarray(values)
     except ValueError:
         return None
+    if array.dtype.kind == "O" and dtype.kind == "f":
+        array = _with_gaps(array)
     if array.dtype == dtype or array.dtype.kind not in "biuf" or dtype.kind not in "iuf":
         return array
     if dtype.kind == "f":
@@ -56,6 +58,14 @@ def as_declared(values: object, dtype: np.dtype[Any]) -> npt.NDArray[Any] | None
     bounds = np.iinfo(dtype)
     whole = array.dtype.kind in "iu" and array.size > 0 and bounds.min <= array.min() and array.max() <= bounds.max
     return array.astype(dtype) if whole else array
+
+
+def _with_gaps(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return numbers with NaN for each null of a JSON document; anything else as it is."""
+    plain = all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in array.flat
+    )
+    return array.astype(np.float64) if plain else array
 
 
 def parsed(document: object, wanted: Mapping[str, np.dtype[Any]]) -> dict[str, npt.NDArray[Any]]:
