@@ -61,9 +61,10 @@ def build(
         output.warn(warning)
     if not quiet:
         output.table(
-            ("target", "scheme", "bytes", result.metric_name, "p50 us", "KiB", "passed on", "why"),
+            ("target", "scheme", "bytes", result.metric_name, "drop (95 %)", "p50 us", "KiB", "passed on", "why"),
             [
-                (row.target, row.scheme, row.size, f"{row.metric:.4f}", f"{row.latency_us:.1f}", f"{row.memory_kib:.0f}",
+                (row.target, row.scheme, row.size, f"{row.metric:.4f}",
+                 f"{row.drop:.4f} ({row.drop_low:.4f}..{row.drop_high:.4f})", f"{row.latency_us:.1f}", f"{row.memory_kib:.0f}",
                  ",".join(row.runtimes) or "-", row.reason or "chosen")
                 for row in result.candidates
             ],
