@@ -114,7 +114,7 @@ def pareto(rows: Sequence[tuple[int, CandidateRow]], *, metric: str, research: f
         points = {
             number: (getattr(row, key) / (1024 if key == "size" else 1), row.metric, row) for number, row in shown
         }  # fmt: skip
-        _log_if_wide(ax, [x for x, _, _ in points.values()])
+        _scale(ax, [x for x, _, _ in points.values()])
         for x, y, row in points.values():
             colour = _colour(row)
             marker = "*" if row.chosen else "o" if row.runtimes else "X"
@@ -188,9 +188,15 @@ def _interval(row: CandidateRow, research: float) -> Array:
     return np.array([[down * scale], [up * scale]])
 
 
-def _log_if_wide(ax: Axes, values: Sequence[float]) -> None:
-    if values and min(values) > 0 and max(values) > 20 * min(values):
+def _scale(ax: Axes, values: Sequence[float]) -> None:
+    """Choose an axis on which a tie looks like one: never less than a third wide, logarithmic over a wide range."""
+    if not values or min(values) <= 0:
+        return
+    low, high = min(values), max(values)
+    if high > 20 * low:
         ax.set_xscale("log")
+    elif high < 1.3 * low:
+        ax.set_xlim(0.85 * low, 1.2 * high)
 
 
 def _colour(row: CandidateRow) -> str:
