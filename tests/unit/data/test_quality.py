@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -182,3 +184,8 @@ def test_distances_are_in_standard_deviations_and_columns_that_stand_still_count
 def test_a_missing_value_is_the_mean_of_its_column():
     rows = sample.flat({"x": np.array([[1.0, np.nan], [3.0, 4.0]])}, np.arange(2))
     assert rows.tolist() == [[1, 4], [3, 4]]
+
+
+def test_every_code_stands_in_the_docs():
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    assert [code for code in quality.Code if f"| `{code}` |" not in page] == []

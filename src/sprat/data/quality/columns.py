@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from sprat.data import columns
-from sprat.data.quality.finding import Finding, Severity
+from sprat.data.quality.finding import Code, Finding, Severity
 from sprat.data.quality.sample import some
 from sprat.data.table import MISSING, Column, Table
 
@@ -31,7 +31,7 @@ def examine(table: Table) -> list[Finding]:
         findings += _missing(name, column) or _values(name, column)
         twin = seen.setdefault(columns.digest(column), name)
         if twin != name:
-            findings.append(Finding(name, "doubled", f"{name} is a copy of {twin}"))
+            findings.append(Finding(name, Code.DOUBLED, f"{name} is a copy of {twin}"))
     return findings
 
 
@@ -59,14 +59,14 @@ def _missing(name: str, column: Column) -> list[Finding]:
     if not bad:
         return []
     if bad == column.size:
-        return [Finding(name, "missing", f"{name} has no value in any row", Severity.ERROR)]
-    found = [Finding(name, "missing", f"{name} has {bad} of {column.size} values that are missing or not finite")]
+        return [Finding(name, Code.MISSING, f"{name} has no value in any row", Severity.ERROR)]
+    found = [Finding(name, Code.MISSING, f"{name} has {bad} of {column.size} values that are missing or not finite")]
     return found if column.dtype.kind == "U" else found + _outliers(name, column)
 
 
 def _values(name: str, column: Column) -> list[Finding]:
     if column.ndim == 1 and bool(np.all(column == column[0])):
-        return [Finding(name, "constant", f"{name} is {column[0]} in every row")]
+        return [Finding(name, Code.CONSTANT, f"{name} is {column[0]} in every row")]
     return _near_constant(name, column) + _outliers(name, column)
 
 
@@ -77,7 +77,7 @@ def _near_constant(name: str, column: Column) -> list[Finding]:
     share = counts.max() / counts.sum()
     if share < NEAR_CONSTANT_SHARE:
         return []
-    return [Finding(name, "near-constant", f"{name} is {values[counts.argmax()]} in {share:.1%} of the rows")]
+    return [Finding(name, Code.NEAR_CONSTANT, f"{name} is {values[counts.argmax()]} in {share:.1%} of the rows")]
 
 
 def _outliers(name: str, column: Column) -> list[Finding]:
@@ -100,7 +100,7 @@ def _outliers(name: str, column: Column) -> list[Finding]:
     row = place // (column.size // len(column))
     return [
         Finding(
-            name, "outliers",
+            name, Code.OUTLIERS,
             f"{name} has {count} outliers, such as {values[place]:g} in row {row} (median {median:g}, robust z {worst:.0f})",
         )
     ]  # fmt: skip

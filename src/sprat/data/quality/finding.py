@@ -13,11 +13,31 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
+class Code(StrEnum):
+    """What was observed."""
+
+    MISSING = "missing"
+    OUTLIERS = "outliers"
+    CONSTANT = "constant"
+    NEAR_CONSTANT = "near-constant"
+    DOUBLED = "doubled"
+    DUPLICATES = "duplicates"
+    CONTRADICTING = "contradicting"
+    LEAKAGE = "leakage"
+    NEAR_LEAKAGE = "near-leakage"
+    DRIFT = "drift"
+    CALIBRATION = "calibration"
+    ONE_CLASS = "one-class"
+    RARE_CLASS = "rare-class"
+    LABEL_LEAK = "label-leak"
+    LABEL_NOISE = "label-noise"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One observation about one column (or `rows`, `labels`): a code and the sentence."""
 
     column: str
-    code: str
+    code: Code
     sentence: str
     severity: Severity = Severity.FINDING

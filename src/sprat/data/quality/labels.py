@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from sprat.data.quality import sample
-from sprat.data.quality.finding import Finding, Severity
+from sprat.data.quality.finding import Code, Finding, Severity
 from sprat.data.quality.sample import Array
 from sprat.data.table import Column
 
@@ -34,9 +34,9 @@ def balance(labels: Column, names: tuple[str, ...]) -> list[Finding]:
     counts = np.bincount(np.asarray(labels, np.int64), minlength=len(names))
     if np.sum(counts > 0) == 1:
         only = names[int(counts.argmax())]
-        return [Finding("labels", "one-class", f"all {len(labels)} labels are {only!r}, expected at least two classes", Severity.ERROR)]  # fmt: skip
+        return [Finding("labels", Code.ONE_CLASS, f"all {len(labels)} labels are {only!r}, expected at least two classes", Severity.ERROR)]  # fmt: skip
     return [
-        Finding("labels", "rare-class", f"class {name!r} has {count} of {len(labels)} rows")
+        Finding("labels", Code.RARE_CLASS, f"class {name!r} has {count} of {len(labels)} rows")
         for name, count in zip(names, counts, strict=True)
         if count < RARE_SHARE * len(labels)
     ]
@@ -66,7 +66,9 @@ def _leak(name: str, column: Column, labels: Array, *, classes: int) -> list[Fin
     if found < limit:
         return []
     return [
-        Finding(name, "label-leak", f"{name} alone gives the label away ({said} {found:.3f}); is it known beforehand?")
+        Finding(
+            name, Code.LABEL_LEAK, f"{name} alone gives the label away ({said} {found:.3f}); is it known beforehand?"
+        )
     ]
 
 
@@ -119,7 +121,7 @@ def _noise(inputs: Mapping[str, Array], labels: Array, names: tuple[str, ...]) -
     first = odd[0]
     return [
         Finding(
-            "labels", "label-noise",
+            "labels", Code.LABEL_NOISE,
             f"{len(odd)} of {len(rows)} rows looked at have only neighbours of one other class, such as row {rows[first]} "
             f"({names[int(labels[rows[first]])]!r} among {names[int(near[first, 0])]!r})",
         )

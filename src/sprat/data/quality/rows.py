@@ -9,7 +9,7 @@ import numpy as np
 
 from sprat.data import distribution, split
 from sprat.data.quality import sample
-from sprat.data.quality.finding import Finding, Severity
+from sprat.data.quality.finding import Code, Finding, Severity
 from sprat.data.quality.sample import Array
 from sprat.data.split import Rows
 
@@ -34,14 +34,14 @@ def examine_rows(digests: Sequence[bytes], labels: Array | None) -> list[Finding
     copies = int(np.sum(counts - 1))
     findings = []
     if copies >= DUPLICATE_SHARE * len(digests):
-        findings.append(Finding("rows", "duplicates", f"{copies} of {len(digests)} rows are copies of another"))
+        findings.append(Finding("rows", Code.DUPLICATES, f"{copies} of {len(digests)} rows are copies of another"))
     if labels is not None and copies:
         low, high = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
         flat = labels.reshape(len(labels), -1)[:, 0]
         np.minimum.at(low, place, flat)
         np.maximum.at(high, place, flat)
         if against := int(np.sum(counts[low < high])):
-            findings.append(Finding("rows", "contradicting", f"{against} rows equal another that has another label"))
+            findings.append(Finding("rows", Code.CONTRADICTING, f"{against} rows equal another that has another label"))
     return findings
 
 
@@ -49,7 +49,7 @@ def examine_parts(inputs: Mapping[str, Array], rows: Mapping[str, Rows], digests
     """Return leakage between the parts, drift from the training to the test rows, and too few rows to calibrate with."""
     findings = _calibration(len(rows["calibration"]))
     if shared := split.shared_rows(rows, digests):
-        findings.append(Finding("rows", "leakage", f"{shared} rows have an exact copy in another part of the split"))
+        findings.append(Finding("rows", Code.LEAKAGE, f"{shared} rows have an exact copy in another part of the split"))
     findings += _near_copies(inputs, rows, digests)
     return findings
 
@@ -59,15 +59,17 @@ def drift(name: str, train: Array, test: Array) -> list[Finding]:
     found = distribution.shift(train, test)
     if found <= distribution.SHIFT + distribution.noise(train, test):
         return []
-    return [Finding(name, "drift", f"{name} differs between training and test rows (PSI {found:.2f})")]
+    return [Finding(name, Code.DRIFT, f"{name} differs between training and test rows (PSI {found:.2f})")]
 
 
 def _calibration(count: int) -> list[Finding]:
     said = f"the calibration part has {count} row{'s' if count > 1 else ''}"
     if count < MIN_CALIBRATION:
-        return [Finding("rows", "calibration", f"{said}, expected {FEW_CALIBRATION}; raise its share", Severity.ERROR)]
+        return [
+            Finding("rows", Code.CALIBRATION, f"{said}, expected {FEW_CALIBRATION}; raise its share", Severity.ERROR)
+        ]
     if count < FEW_CALIBRATION:
-        return [Finding("rows", "calibration", f"{said}; ranges for int8 are better taken from {FEW_CALIBRATION}")]
+        return [Finding("rows", Code.CALIBRATION, f"{said}; ranges for int8 are better taken from {FEW_CALIBRATION}")]
     return []
 
 
@@ -85,6 +87,6 @@ def _near_copies(inputs: Mapping[str, Array], rows: Mapping[str, Rows], digests:
     if near < NEAR_SHARE * len(test):
         return []
     return [
-        Finding("rows", "near-leakage", f"{near} of {len(test)} test rows looked at are all but equal to a training row; "
+        Finding("rows", Code.NEAR_LEAKAGE, f"{near} of {len(test)} test rows looked at are all but equal to a training row; "
                 'split by groups, blocks or time')
     ]  # fmt: skip
