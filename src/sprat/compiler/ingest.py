@@ -102,7 +102,7 @@ def _label_findings(
         found += quality.balance(truth, recipe.labels)
     elif recipe.task is Task.REGRESSION and bool(np.all(truth == truth[0])):
         found.append(
-            Finding(recipe.data.label, "constant", f"the label is {truth[0, 0]:g} in every row", Severity.ERROR)
+            Finding(recipe.data.label, quality.Code.CONSTANT, f"the label is {truth[0, 0]:g} in every row", Severity.ERROR)
         )
     flat = {name: column_ for name, column_ in used.items() if column_.ndim == 1}
     names = recipe.labels if recipe.task is Task.CLASSIFICATION else ()
