@@ -115,7 +115,8 @@ def _stopped(
         return codes[0] if codes else GateCode.NOT_RUN, sentence or "none of its runtimes is on this machine", 0.0
     if SCHEMES[lowering.scheme].quantized and plain and lowering.size >= plain:
         return GateCode.NOT_SMALLER, f"{lowering.size} bytes, unquantized it has {plain}", 0.0
-    need = budget.Need(lowering.size, int(summary.memory_kib), summary.latency_us)
+    where = str(next(trial for trial in trials if trial.passed).figures.get("where", ""))
+    need = budget.Need(lowering.size, int(summary.memory_kib), summary.latency_us, where)
     broken = budget.breaks(need, target, max_latency_us=recipe.gates.max_latency_us)
     if broken:
         worst = max(broken, key=lambda one: one.excess)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler import limits, recipe, target
+from sprat.compiler import budget, limits, recipe, target
 from sprat.errors import RecipeError
 
 ROOT = Path(__file__).parents[3]
@@ -39,3 +39,9 @@ def test_limits_of_a_target_that_is_not_built_are_told():
     read = recipe.parse(RECIPE + "\n[limits.generic-x86]\nlatency_us = 500\n")
     with pytest.raises(RecipeError, match=r"line \d+: unknown key 'generic-x86'; did you mean 'generic-x86_64'"):
         limits.apply((_target("generic-x86_64"),), read)
+
+
+def test_a_limit_that_breaks_says_where_it_was_measured():
+    need = budget.Need(1, 100, 15.0, "device (ssh:pi, aarch64)")
+    (over,) = budget.breaks(need, _target("pi-4"), max_latency_us=10.0)
+    assert over.sentence == "p50 latency 15.0 us on device (ssh:pi, aarch64), pi-4 allows 10 us (+50%)"
