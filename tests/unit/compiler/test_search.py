@@ -1,10 +1,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sprat.compiler import budget, recipe, search, target
 from sprat.compiler.budget import Need
 from sprat.compiler.gates import GateCode
+from sprat.compiler.schemes import SCHEMES
 from sprat.compiler.search import Measured
 from sprat.errors import RecipeError
 
@@ -88,3 +91,66 @@ def test_a_budget_says_by_how_much_it_breaks():
     assert "+50%" in over.sentence
     codes = [one.code for one in budget.breaks(Need(1, PI.memory_kib + 1, 11.0), PI, max_latency_us=10.0)]
     assert codes == [GateCode.OVER_RAM, GateCode.OVER_LATENCY]
+
+
+@st.composite
+def _measured(draw):
+    names = draw(st.lists(st.sampled_from(tuple(SCHEMES)), min_size=1, max_size=8, unique=True))
+    return [
+        _one(
+            name, draw(st.integers(1, 6)) * 500, draw(st.sampled_from([0.90, 0.95, 0.96, 0.99])),
+            latency=draw(st.sampled_from([1.0, 1.1, 1.2, 1.5, 3.0])), memory=draw(st.sampled_from([90.0, 100.0, 200.0])),
+            runtimes=draw(st.sampled_from([BOTH, ("litert",)])),
+            code=draw(st.sampled_from([None, None, None, GateCode.METRIC_DROP])), sentence="drops",
+        )
+        for name in names
+    ]  # fmt: skip
+
+
+_PREFERENCES = st.permutations(("size", "latency", "metric", "memory")).map(tuple)
+
+
+def _beats(one, other, *, less):
+    """Tell whether `one` is better in some figure and in none worse: outside the tie for what a clock measured."""
+
+    def clearly(a, b):
+        return a < b and not search._tied(a, b)
+
+    metric = (one.metric - other.metric) * (1 if less else -1)
+    worse = (
+        metric > 0 or one.size > other.size or one.latency_us > other.latency_us or one.memory_kib > other.memory_kib
+    )
+    better = metric < 0 or one.size < other.size or clearly(one.latency_us, other.latency_us) or clearly(
+        one.memory_kib, other.memory_kib
+    )  # fmt: skip
+    return better and not worse and len(one.runtimes) >= len(other.runtimes)
+
+
+@given(_measured(), _PREFERENCES, st.booleans())
+def test_the_chosen_one_is_dominated_by_none(measured, prefer, less):
+    choice = search.choose(measured, prefer=prefer, less_is_better=less)
+    left = [one for one in measured if one.code is None]
+    if not left:
+        assert choice.chosen is None
+        return
+    chosen = next(one for one in left if one.scheme == choice.chosen)
+    assert [one.scheme for one in left if one is not chosen and _beats(one, chosen, less=less)] == []
+
+
+@given(_measured(), _PREFERENCES, st.booleans(), st.randoms(use_true_random=False))
+def test_the_order_of_the_candidates_does_not_choose_and_every_loser_has_a_reason(measured, prefer, less, random):
+    choice = search.choose(measured, prefer=prefer, less_is_better=less)
+    shuffled = list(measured)
+    random.shuffle(shuffled)
+    again = search.choose(shuffled, prefer=prefer, less_is_better=less)
+    assert (again.chosen, again.front) == (choice.chosen, choice.front)
+    assert set(choice.reasons) == {one.scheme for one in measured} - {choice.chosen}
+    assert all(choice.reasons.values())
+
+
+@given(_measured(), _PREFERENCES)
+def test_the_front_is_what_none_dominates(measured, prefer):
+    choice = search.choose(measured, prefer=prefer, less_is_better=False)
+    left = [one for one in measured if one.code is None]
+    assert choice.front == search.pareto(left, less_is_better=False)
+    assert bool(choice.front) == bool(left)
