@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from sprat.settings import unknown_key
 
 _PACKAGED: Final = Path(__file__).parents[1] / "targets"
 _SOURCE_TREE: Final = Path(__file__).parents[3] / "models" / "targets"
+_PACKAGE: Final = "package:"
 _MAX_FOLDER_FILES: Final = 1000
 
 
@@ -30,11 +32,26 @@ class Project:
     overrides: tuple[str, ...] = ()
 
     def file(self, name: str) -> Path:
-        """Return a file of the recipe's folder."""
+        """Return a file of the recipe's folder, or `package:NAME/PATH`: one inside an installed package."""
+        if name.startswith(_PACKAGE):
+            return _file_of_package(name)
         path = (self.folder / name).resolve()
         if not path.is_file():
             raise RecipeError(f"{self.folder / name} does not exist; the recipe names it")
         return path
+
+
+def _file_of_package(name: str) -> Path:
+    """Return a file that an installed package carries; the package is not imported."""
+    package, _, inside = name.removeprefix(_PACKAGE).partition("/")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise RecipeError(f"{name}: no package {package!r} is installed; the recipe names a file of it")
+    folder = Path(spec.origin).resolve().parent
+    path = (folder / inside).resolve()
+    if not path.is_relative_to(folder) or not path.is_file():
+        raise RecipeError(f"{name}: package {package} has no file {inside!r}; the recipe names it")
+    return path
 
 
 def read(path: Path, *, overrides: tuple[str, ...] = ()) -> Project:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler import recipe
+from sprat.compiler import project, recipe
 from sprat.errors import RecipeError
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -91,3 +91,17 @@ def test_an_anomaly_has_two_labels_and_metrics_of_ranks():
 
 def _line_of(text, start):
     return next(line + "\n" for line in text.splitlines() if line.startswith(start))
+
+
+def test_a_given_file_may_lie_inside_an_installed_package(tmp_path):
+    (tmp_path / "recipe.toml").write_text((MODELS / "digits" / "recipe.toml").read_text())
+    source = project.read(tmp_path)
+    assert source.file("package:sprat/compiler/report.css").name == "report.css"
+    for name, said in [
+        ("package:no_such_package/x.tflite", "no package 'no_such_package' is installed"),
+        ("package:sprat/none.tflite", "package sprat has no file 'none.tflite'"),
+        ("package:sprat/../../../setup.cfg", "package sprat has no file"),
+        ("package:../x", "no package '..' is installed"),
+    ]:
+        with pytest.raises(RecipeError, match=said.replace("..", r"\.\.")):
+            source.file(name)
