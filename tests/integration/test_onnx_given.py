@@ -125,6 +125,34 @@ def test_the_label_is_left_out_where_scores_stand_beside_it(tmp_path, cnn):
     assert given.options == {"outputs_left_out": ["label"]}
 
 
+def test_of_several_outputs_the_recipe_says_which_is_the_answer(tmp_path, capsys, cnn):
+    model = _copy(cnn)
+    model.graph.output.insert(0, _value("logits", TensorProto.FLOAT, ["batch", 10]))
+    ends = 'schemes = ["given-onnx"]'
+    code, lines = _build(onnx_models.project(tmp_path / "p", model, lines=ends), capsys)
+    assert code == 2
+    assert lines[-1].endswith('has the outputs logits, scores; say which is the answer: answer = ["scores"]')
+    folder = onnx_models.project(tmp_path / "q", model, lines=f'answer = ["scores"]\n{ends}')
+    code, document = _build(folder, capsys)
+    assert code == 0, document
+    with Path(document["bundles"][0]["path"]).open("rb") as file, bundles.read(file) as bundle:
+        outputs = {one.name: one.meaning for one in bundle.manifest.outputs}
+    assert list(outputs) == ["logits", "scores"]
+    assert outputs["scores"] == "probabilities"
+    folder = onnx_models.project(tmp_path / "r", model, lines=f'answer = ["score"]\n{ends}')
+    code, lines = _build(folder, capsys)
+    assert code == 2
+    assert "output 'score' is not in the model, which has logits, scores" in lines[-1]
+
+
+def test_a_stream_needs_a_file_with_state(tmp_path, cnn):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(cnn.SerializeToString())
+    work = Work("", "onnx", "classification", "g", given=str(path), input_names=("image",), stream="last")
+    with pytest.raises(RecipeError, match="keeps no state between readings"):
+        frontend.make(work, {"train": Part({"image": np.zeros((2, 1, 8, 8))}, np.zeros(2))})
+
+
 def test_zipmap_and_texts_are_refused_with_the_remedy(tmp_path):
     from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression
@@ -225,6 +253,19 @@ def test_weights_beside_the_file_are_taken_in(tmp_path, cnn):
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(RecipeError, match="not beside it"):
         _given(path)
+
+
+def test_functions_of_the_file_s_own_are_written_out(tmp_path):
+    body = [helper.make_node("Mul", ["x", "x"], ["s"]), helper.make_node("Relu", ["s"], ["y"])]
+    square = helper.make_function("pkg.torch", "square", ["x"], ["y"], body, [helper.make_opsetid("", 21)])
+    x, y = _value("image", TensorProto.FLOAT, ["n", 4]), _value("y", TensorProto.FLOAT, ["n", 4])
+    model = _graph([helper.make_node("square", ["image"], ["y"], domain="pkg.torch")], [x], [y])
+    model.functions.append(square)
+    model.opset_import.append(helper.make_opsetid("pkg.torch", 1))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    given = _given(tmp_path / "m.onnx", (2, 4))
+    assert given.options == {"functions_inlined": 1}
+    assert {node.op_type for node in given.model.graph.node} == {"Mul", "Relu"}
 
 
 def test_what_no_runtime_knows_is_named(tmp_path):

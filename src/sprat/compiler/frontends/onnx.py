@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import onnx_file, onnx_shapes
+from sprat.compiler.frontends import onnx_file, onnx_shapes, outputs
 from sprat.compiler.work import Lowered, TensorFacts, Work
 from sprat.errors import RecipeError
 
@@ -40,14 +40,15 @@ class Given:
 
 
 def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
-    """Answer every part with the file's last output."""
+    """Answer every part with the file's own outputs."""
     model = given(work, parts).model
     # Where scales are found while running, a batch has other answers than its rows have alone.
     alone = any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node) or any(
         onnx_shapes.shape_of(value)[0] == 1 for value in onnx_shapes.graph_inputs(model)
     )
     run = _runner(model, work.given)
-    return {key: _answers(run, part.inputs, 1 if alone else _BATCH) for key, part in parts.items()}
+    batch = 1 if alone else _BATCH
+    return {key: _answers(run, part.inputs, batch, work.answer) for key, part in parts.items()}
 
 
 def source_digest(work: Work) -> str:
@@ -63,8 +64,10 @@ def source_digest(work: Work) -> str:
 def given(work: Work, parts: Mapping[str, Part]) -> Given:
     """Read the file and make it fit for a device, or raise RecipeError."""
     path = Path(work.given)
-    taken_in = bool(onnx_file.external_tensors(onnx_file.parse(_bytes(path), name=work.given)))
+    as_it_is = onnx_file.parse(_bytes(path), name=work.given)
     model = onnx_file.read(path)
+    if work.stream:
+        raise RecipeError("stream: a .onnx keeps no state between readings; leave [stream] out, one row a reading")
     _require_inputs(model, work)
     rows = {name: array[:1] for name, array in parts["train"].inputs.items()}
     left_out = _leave_out_labels(model, work)
@@ -75,7 +78,8 @@ def given(work: Work, parts: Mapping[str, Part]) -> Given:
         onnx_shapes.require_rows(output.name, one[output.name], name=work.given)
     onnx_shapes.complete_outputs(model, one)
     said = {
-        "weights_taken_in": taken_in,
+        "weights_taken_in": bool(onnx_file.external_tensors(as_it_is)),
+        "functions_inlined": len(as_it_is.functions),
         "outputs_left_out": left_out,
         "fixed_dimensions": changed,
         "output_shapes": [onnx_shapes.shape_of(value) for value in model.graph.output] != before,
@@ -87,12 +91,12 @@ def lowered(artifact: bytes, options: Mapping[str, Any]) -> Lowered:
     """Read what an `.onnx` says of itself."""
     model = onnx_file.parse(artifact, name="the artifact")
     inputs = tuple(_facts(value) for value in onnx_shapes.graph_inputs(model))
-    outputs = tuple(_facts(value) for value in model.graph.output)
+    gives = tuple(_facts(value) for value in model.graph.output)
     ops = {
         f"{node.domain or 'ai.onnx'}.{node.op_type}" for graph in onnx_file.graphs(model.graph) for node in graph.node
     }
     opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
-    return Lowered(artifact, inputs, outputs, {**options, "opsets": opsets, "ir": model.ir_version}, tuple(sorted(ops)))
+    return Lowered(artifact, inputs, gives, {**options, "opsets": opsets, "ir": model.ir_version}, tuple(sorted(ops)))
 
 
 def _bytes(path: Path) -> bytes:
@@ -116,16 +120,19 @@ def _require_inputs(model: Any, work: Work) -> None:
 def _leave_out_labels(model: Any, work: Work) -> list[str]:
     """Take a classifier's labels out of the outputs where scores stand beside them: two judges of a near-tie differ."""
     facts = [_facts(value) for value in model.graph.output]
-    scores = [fact.name for fact in facts if fact.dtype.startswith("float")]
-    if work.task != "classification" or not scores:
-        labels = [fact.name for fact in facts if fact.dtype == "string"]
-        if labels:
-            raise RecipeError(
-                f"{work.given}: output {labels[0]!r} gives texts; export the scores too, or labels as whole numbers"
-            )
-        return []
-    out = [fact.name for fact in facts if fact.dtype in {"int64", "string"} and len(fact.shape) <= 1]
+    scores = work.task == "classification" and any(fact.dtype.startswith("float") for fact in facts)
+    out = [fact.name for fact in facts if scores and fact.dtype in {"int64", "string"} and len(fact.shape) <= 1]
     kept = [value for value in model.graph.output if value.name not in out]
+    texts = [fact.name for fact in facts if fact.dtype == "string" and fact.name not in out]
+    if texts:
+        raise RecipeError(
+            f"{work.given}: output {texts[0]!r} gives texts; export the scores too, or labels as whole numbers"
+        )
+    if len(kept) > 1 and not work.answer:
+        names = [value.name for value in kept]
+        raise RecipeError(
+            f'{work.given}: has the outputs {", ".join(names)}; say which is the answer: answer = ["{names[-1]}"]'
+        )
     del model.graph.output[:]
     model.graph.output.extend(kept)
     return out
@@ -148,31 +155,31 @@ def _runner(model: Any, name: str) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     types = {fact.name: fact.dtype for fact in (_facts(value) for value in onnx_shapes.graph_inputs(model))}
-    outputs = [value.name for value in model.graph.output]
+    names = [value.name for value in model.graph.output]
     try:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as exc:
-        raise RecipeError(f"{name}: ONNX Runtime cannot load it ({_said(exc)})") from exc
+        raise RecipeError(
+            f"{name}: ONNX Runtime cannot load it ({_said(exc)}); export it in float32 with opset {onnx_file.OPSET}"
+        ) from exc
 
     def run(rows: Rows) -> dict[str, npt.NDArray[Any]]:
         fed = {key: np.asarray(array, types[key] if types[key] != "string" else object) for key, array in rows.items()}
         try:
-            return dict(zip(outputs, session.run(outputs, fed), strict=True))
+            return dict(zip(names, session.run(names, fed), strict=True))
         except Exception as exc:
             raise RecipeError(f"{name}: ONNX Runtime cannot run it on the recipe's rows ({_said(exc)})") from exc
 
     return run
 
 
-def _answers(run: Any, inputs: Rows, batch: int) -> npt.NDArray[Any]:
+def _answers(run: Any, inputs: Rows, batch: int, answer: tuple[str, ...]) -> npt.NDArray[Any]:
     count = len(next(iter(inputs.values())))
-    found = []
-    for start in range(0, count, batch):
-        answer = run({name: array[start : start + batch] for name, array in inputs.items()})
-        found.append(np.asarray(list(answer.values())[-1]))
-    return np.concatenate(found)
+    starts = range(0, count, batch)
+    found = [run({name: array[start : start + batch] for name, array in inputs.items()}) for start in starts]
+    return np.concatenate([outputs.joined(each, answer) for each in found])
 
 
 def _said(exc: Exception) -> str:

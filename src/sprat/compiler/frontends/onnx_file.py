@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_tensor
 
@@ -37,7 +38,8 @@ def read(path: Path) -> Any:
     for tensor in external_tensors(model):
         _take_in(tensor, path)
     require_valid(model, name=str(path))
-    return model
+    # PyTorch's exporter may write operators as functions of the file's own: from here on they are ONNX's.
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def parse(raw: bytes, *, name: str) -> Any:
@@ -103,6 +105,8 @@ def _texts(model: Any) -> Iterator[object]:
 
 def _require_known(domain: str, version: int, model: Any, name: str) -> None:
     used = sorted({node.op_type for graph in graphs(model.graph) for node in graph.node if node.domain == domain})
+    own = {(function.domain, function.name) for function in model.functions}
+    used = [op for op in used if (domain, op) not in own]
     if domain not in _KNOWN_DOMAINS and used:
         raise RecipeError(
             f"{name}: operator {used[0]!r} of the domain {domain!r} is in no runtime here; export without custom operators"
