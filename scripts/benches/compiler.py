@@ -25,6 +25,10 @@ from sprat_device.contract import bundle as bundles
 
 MODELS = Path(__file__).parents[2] / "models"
 MOST_DROP = 0.005
+MANY_TEST_ROWS = (
+    "data.split.train=0.4", "data.split.calibration=0.05", "data.split.validation=0.1", "data.split.test=0.45",
+)  # fmt: skip
+"""The recipe's own 360 test rows are too few to bound a drop to 0.5 points, whatever the candidate."""
 TIE = 0.85
 """Latencies within 15 % of each other are a tie."""
 HEAVY = """
@@ -115,7 +119,7 @@ def measure(*, quick: bool) -> list[Row]:
     """Return the rows of the compiler."""
     with tempfile.TemporaryDirectory(prefix="sprat-bench-") as name:
         folder = Path(name)
-        overrides = ("train.epochs=8", "gates.min_metric=0.8") if quick else ()
+        overrides = (*MANY_TEST_ROWS, *(("train.epochs=8", "gates.min_metric=0.8") if quick else ()))
         digits = build(
             MODELS / "digits", out=folder / "digits", overrides=overrides, cache=False, settings=_settings(folder), say=_say
         )  # fmt: skip
@@ -151,16 +155,16 @@ def _size_ratio(folder: Path) -> Row:
 
 
 def _drop(digits: BuildResult) -> Row:
-    """Return the bound of the drop; a goal only where the test rows are enough to say so."""
+    """Return Tango's bound of the drop, which holds where no row changed too; the bootstrap's would be 0 there."""
     (made,) = digits.bundles
     worst = max(made.measured["runtimes"].values(), key=lambda one: one["drop"]["high"])
     rows, lost = worst["total"], round(worst["drop"]["value"] * worst["total"])
     bound = paired.interval(max(lost, 0), max(-lost, 0), rows)[1]
     needed = paired.rows_to_bound(0, 0, rows, MOST_DROP)
-    said = f"({worst['drop']['low'] * 100:.2f}..{worst['drop']['high'] * 100:.2f} points on {rows} rows"
-    said += f"; Tango's bound {bound * 100:.2f}; 0.5 takes {needed} rows even with no row changed)"
-    return Row("compiler", f"drop on digits, 95 % upper end ({made.scheme})", worst["drop"]["high"] * 100, "pts",
-               "allowed", MOST_DROP * 100, "<= 1.0" if rows >= needed else "", "ratio", said)  # fmt: skip
+    said = f"(bootstrap {worst['drop']['low'] * 100:.2f}..{worst['drop']['high'] * 100:.2f} on {rows} rows, "
+    said += f"{lost} fewer right; {needed} rows are the least that can show it)"
+    return Row("compiler", f"bound of the drop on digits ({made.scheme})", bound * 100, "pts", "allowed",
+               MOST_DROP * 100, "<= 1.0", "ratio", said)  # fmt: skip
 
 
 def _overhead(digits: BuildResult) -> Row:
