@@ -39,6 +39,7 @@ class Model:
         count = {len(array) for array in rows.values()}
         if len(count) != 1:
             raise WrongUse(f"inputs have {sorted(count)} rows, expected one number of rows in all")
+        self._session.reset()  # the rows of one call are one sequence, where the model keeps state
         return [self._answer({name: array[i] for name, array in rows.items()}, i) for i in range(count.pop())]
 
     def close(self) -> None:

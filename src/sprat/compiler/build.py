@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat.compiler import (
+    bundling,
     columns,
     factory,
     limits,
@@ -28,10 +29,12 @@ from sprat.compiler import (
     report,
     search,
     searching,
+    without_labels,
 )
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.cache import Cache
 from sprat.compiler.executors import Place
+from sprat.compiler.frontends import outputs
 from sprat.compiler.gates import GateCode
 from sprat.compiler.ingest import Ingested
 from sprat.compiler.jobs import JobFailed, Jobs
@@ -133,7 +136,11 @@ def _build(
         say(f"training on {len(ingested.parts['train'].labels)} rows")
         trained = replace(_train(source, ingested, jobs, task), searched=searched.facts)
         wanted = [c for group in candidates.values() for c in group]
-        lowered = _lower(jobs, task, wanted, trained.sha256, work=work, say=say)
+        ingested = without_labels.filled(ingested, trained.research, recipe)
+        lowered = {
+            scheme: bundling.shaped(one, recipe, ingested) if isinstance(one, Lowering) else one
+            for scheme, one in _lower(jobs, task, wanted, trained.sha256, work=work, say=say).items()
+        }
     trials = Trials(recipe, ingested, trained.research, folder=work, runners=runners, say=say)
     _require_runtime(candidates, trials)
     trials.run_all(_pairs(candidates, lowered, trials), width=jobs.width)
@@ -192,6 +199,8 @@ def _work(source: Project, work: Path) -> Work:
         augment=plan.augment,
         parameters=dict(plan.parameters),
         input_names=tuple(spec.name for spec in source.recipe.inputs),
+        answer=source.recipe.answer,
+        stream=source.recipe.stream,
         missing=tuple(spec.name for spec in source.recipe.inputs if spec.missing == "keep"),
     )
 
@@ -202,16 +211,19 @@ def _train(source: Project, ingested: Ingested, jobs: Jobs, task: Work) -> Train
     try:
         answer = jobs.train(task)
     except JobFailed as exc:
-        raise RecipeError(f"training failed: {exc}; the factory is {task.factory or task.given}") from exc
+        if task.given:
+            raise RecipeError(f"{Path(task.given).name}: cannot be run here: {exc}") from exc
+        raise RecipeError(f"training failed: {exc}; the factory is {task.factory}") from exc
     raw = arrays.parse((Path(task.folder) / RESEARCH).read_bytes(), max_bytes=MAX_DATA)
-    research = {name: array.reshape(len(array), -1) for name, array in raw.items()}
+    classes = len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0
+    research = {name: outputs.widened(array.reshape(len(array), -1), classes=classes) for name, array in raw.items()}
     _require_answers(research, source)
-    parts = ingested.parts
+    parts = without_labels.filled(ingested, research, recipe).parts
     metric = parity.metric_of(recipe.metric, parts["test"].labels, research["test"])
     trivial = parity.yardstick(
         recipe.metric, parts["train"].labels, parts["test"].labels, classes=len(recipe.labels)
     )  # fmt: skip
-    if not parity.beats(recipe.metric, metric, trivial):
+    if recipe.data.label and not parity.beats(recipe.metric, metric, trivial):
         raise GateFailed(
             GateCode.YARDSTICK, f"{recipe.metric} {metric:.4f} does not beat {trivial:.4f} of the trivial model"
         )
@@ -254,6 +266,7 @@ def _lowering(scheme: str, path: Path, answer: Mapping[str, Any]) -> Lowering:
         outputs=tuple(_facts(raw) for raw in answer["outputs"]),
         options=answer["options"],
         ops=tuple(answer["ops"]),
+        quantized=int(answer.get("quantized", -1)),
     )
 
 

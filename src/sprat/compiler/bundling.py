@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from sprat.compiler import ranks
 from sprat.compiler.factory import Part
+from sprat.compiler.frontends import outputs
 from sprat.compiler.ingest import Ingested
 from sprat.compiler.recipe import InputSpec, Recipe
+from sprat.compiler.states import state_of
 from sprat.compiler.work import TensorFacts
 from sprat.publish.bundle import write_bundle
 from sprat_device.contract.bundle import Baseline, GoldenSet
@@ -50,6 +52,13 @@ class Lowering:
     ops: tuple[str, ...]
     quantized: int = -1
     """How many tensors hold fewer bits than float32; -1 where that is not known."""
+    answer: tuple[str, ...] = ()
+    """The outputs that are the answer, in order; empty means the last one."""
+    steps: int = 0
+    """Readings in each row, where a row is a sequence for a model that keeps state."""
+    reduce: str = ""
+    """How the answers to a sequence's readings become one."""
+    classes: int = 0
 
     @property
     def quantized_inside(self) -> bool:
@@ -73,6 +82,23 @@ class Contents:
     """From which score on a row is unusual; only for anomalies."""
 
 
+def shaped(lowering: Lowering, recipe: Recipe, ingested: Ingested) -> Lowering:
+    """Return the lowering with what the recipe says of its answer; the outputs stand in the order of the answer."""
+    if recipe.train.framework not in {"keras", "tflite"}:
+        return lowering
+    found = {facts.name: facts for facts in lowering.outputs}
+    answer = tuple(name for name in recipe.answer if name in found) or tuple(sorted(found))
+    steps = next(iter(ingested.parts["train"].inputs.values())).shape[1] if recipe.stream else 0
+    return replace(
+        lowering,
+        outputs=(*(facts for name, facts in found.items() if name not in answer), *(found[name] for name in answer)),
+        answer=answer,
+        steps=steps,
+        reduce=recipe.stream,
+        classes=len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0,
+    )
+
+
 def write(
     path: Path, lowering: Lowering, recipe: Recipe, ingested: Ingested, *, target: str, contents: Contents
 ) -> Digest:
@@ -87,16 +113,20 @@ def write(
             size=lowering.size, scheme=lowering.scheme,
         ),
         inputs=tuple(_input(facts, recipe, ingested) for facts in lowering.inputs),
-        outputs=tuple(_output(facts, recipe, contents.threshold) for facts in lowering.outputs),
+        outputs=tuple(
+            replace(_output(facts, recipe, contents.threshold), **_no_answer(facts, lowering)) for facts in lowering.outputs
+        ),
         labels=recipe.labels,
         runtimes=contents.runtimes,
         golden=Golden(
             count=len(next(iter(contents.golden.inputs.values()))),
             sha256=_digest(golden), tolerances=contents.tolerances, versions=contents.versions,
+            sequence_rows=lowering.steps,
         ),
         baseline_sha256=_digest(baseline),
         provenance=contents.provenance,
         metric=contents.metric,
+        state=state_of(lowering.ops, stream=bool(lowering.steps)),
     )  # fmt: skip
     return write_bundle(
         path, manifest=manifest, artifact=lowering.path.read_bytes(), golden=contents.golden,
@@ -107,14 +137,24 @@ def write(
 def readings(inputs: Mapping[str, Array], lowering: Lowering) -> dict[str, Array]:
     """Return inputs in the dtype that a device is fed: the artifact's own, or float32 where that is quantized."""
     return {
-        facts.name: np.asarray(inputs[facts.name], np.float32 if facts.scale > 0 else _PLAIN.get(facts.dtype, facts.dtype))
+        facts.name: np.asarray(
+            outputs.flattened(inputs[facts.name], lowering.steps),
+            np.float32 if facts.scale > 0 else _PLAIN.get(facts.dtype, facts.dtype),
+        )
         for facts in lowering.inputs
     }
 
 
 def answers(raw: Mapping[str, Array], lowering: Lowering) -> Array:
     """Return the artifact's scores or values [n, width] in their unit, from its raw output tensors."""
-    facts = lowering.outputs[-1]
+    if not lowering.answer:
+        return _in_unit(raw, lowering.outputs[-1])
+    found = {facts.name: _in_unit(raw, facts) for facts in lowering.outputs}
+    whole = outputs.reduced(outputs.joined(found, lowering.answer), lowering.steps, lowering.reduce)
+    return outputs.widened(whole, classes=lowering.classes)
+
+
+def _in_unit(raw: Mapping[str, Array], facts: TensorFacts) -> Array:
     tensor = np.asarray(raw[facts.name])
     flat = tensor.reshape(len(tensor), -1)
     if facts.scale > 0:
@@ -203,6 +243,11 @@ def _categories(spec: InputSpec, ingested: Ingested) -> tuple[tuple[str, ...], .
         return ()
     whole = np.concatenate([part.inputs[spec.name] for part in ingested.parts.values()])
     return tuple(tuple(np.unique(whole[:, i]).tolist()) for i in range(whole.shape[1]))
+
+
+def _no_answer(facts: TensorFacts, lowering: Lowering) -> dict[str, Any]:
+    """Take the meaning from an output that is no part of the answer."""
+    return {"meaning": ""} if lowering.answer and facts.name not in lowering.answer else {}
 
 
 def _output(facts: TensorFacts, recipe: Recipe, threshold: float | None) -> TensorSpec:

@@ -58,7 +58,7 @@ def ingest(table: Table, recipe: Recipe, *, stop: bool = True) -> Ingested:
     lengths = {len(truth), *(len(array) for array in inputs.values())}
     if len(lengths) != 1:
         raise RecipeError(f"data: inputs and labels have {sorted(lengths)} rows, expected one number")
-    classes = None if recipe.task is Task.REGRESSION else truth
+    classes = None if recipe.task is Task.REGRESSION or not recipe.data.label else truth
     used = {name: table[name] for name in _used(recipe)}
     observations = [*quality.examine(used), *_label_findings(used, inputs, truth, recipe)]
     if stop:
@@ -98,11 +98,15 @@ def _label_findings(
     used: Mapping[str, Array], inputs: Mapping[str, Array], truth: Array, recipe: Recipe
 ) -> list[Finding]:
     found: list[Finding] = []
+    if not recipe.data.label:
+        return found
     if recipe.task is Task.CLASSIFICATION:
         found += quality.balance(truth, recipe.labels)
     elif recipe.task is Task.REGRESSION and bool(np.all(truth == truth[0])):
         found.append(
-            Finding(recipe.data.label, quality.Code.CONSTANT, f"the label is {truth[0, 0]:g} in every row", Severity.ERROR)
+            Finding(
+                recipe.data.label, quality.Code.CONSTANT, f"the label is {truth[0, 0]:g} in every row", Severity.ERROR
+            )
         )
     flat = {name: column_ for name, column_ in used.items() if column_.ndim == 1}
     names = recipe.labels if recipe.task is Task.CLASSIFICATION else ()
@@ -191,6 +195,9 @@ def _require_numbers(values: Array, name: str) -> None:
 
 
 def _labels(table: Table, recipe: Recipe) -> Array:
+    if not recipe.data.label:
+        count = len(column(table, recipe.inputs[0].column or recipe.inputs[0].features[0], asked_by="data"))
+        return np.zeros((count, 1)) if recipe.task is Task.REGRESSION else np.zeros(count, np.int64)
     values = column(table, recipe.data.label, asked_by=recipe.place(("data", "label")))
     if recipe.task is not Task.REGRESSION:
         return label_sets.encode(values, recipe.labels)

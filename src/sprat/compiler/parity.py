@@ -29,6 +29,7 @@ GATE_A_RELATIVE: Final = 1e-3
 NEAR_TIE: Final = 1e-3
 """Two best scores closer than this may change places."""
 _ROUNDS: Final = 2000
+_NO_ERROR: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,16 @@ def gate_a(research: Array, artifact: Array, *, classification: bool) -> Verdict
 
 
 def gate_b(
-    metric: str, truth: Array, research: Array, artifact: Array, *, gates: Gates, labels: Sequence[str] = (), seed: int = 0
+    metric: str, truth: Array, research: Array, artifact: Array, *, gates: Gates, labels: Sequence[str] = (), seed: int = 0,
+    least_error: float = _NO_ERROR,
 ) -> Verdict:  # fmt: skip
-    """Compare a candidate on one runtime with the research model, on the test rows; `labels` name classes in sentences."""
+    """Compare a candidate on one runtime with the research model, on the test rows; `labels` name classes in sentences.
+
+    `least_error` is what growth is a share of where the research model's own error is less (its answers are the truth).
+    """
     if artifact.shape != research.shape or not np.all(np.isfinite(artifact)):
         return Verdict(GateCode.NON_FINITE, "outputs are not finite, or of another shape than the research model's")
-    drop = paired_drop(metric, truth, research, artifact, seed=seed)
+    drop = paired_drop(metric, truth, research, artifact, seed=seed, least_error=least_error)
     verdict = Verdict(
         metric=metric_of(metric, truth, artifact), drop=drop, agreement=_agreement(metric, research, artifact)
     )
@@ -167,10 +172,17 @@ def small_classes(truth: Array, labels: Sequence[str], gates: Gates) -> tuple[st
     )
 
 
-def paired_drop(metric: str, truth: Array, research: Array, artifact: Array, *, seed: int) -> Drop:
+def paired_drop(
+    metric: str, truth: Array, research: Array, artifact: Array, *, seed: int, least_error: float = _NO_ERROR
+) -> Drop:
     """Return how much worse the artifact is on the same rows, with its 95 % interval."""
     score = _METRICS[metric]
-    value = _lost(metric, score(truth, research), score(truth, artifact))
+
+    def lost(rows: Array | slice) -> float:
+        found = score(truth[rows], research[rows]), score(truth[rows], artifact[rows])
+        return _lost(metric, *found, least_error=least_error)
+
+    value = lost(slice(None))
     if metric == "accuracy":
         # A mean of per-row differences: resampling it is drawing how often each difference comes up.
         steps = (research.argmax(1) == truth).astype(int) - (artifact.argmax(1) == truth)
@@ -180,7 +192,7 @@ def paired_drop(metric: str, truth: Array, research: Array, artifact: Array, *, 
         rng = np.random.default_rng(seed)
         draw = ranks.drawn_by_class if metric in RANK_METRICS else _drawn
         rows = (draw(truth, rng) for _ in range(_ROUNDS // 4))
-        drawn = np.array([_lost(metric, score(truth[i], research[i]), score(truth[i], artifact[i])) for i in rows])
+        drawn = np.array([lost(i) for i in rows])
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Drop(float(value), float(low), float(high))
 
@@ -256,9 +268,9 @@ def _too_few(lost: int, gained: int, rows: int, allowed: float) -> str:
     return f"{rows} test rows bound the drop of accuracy to {high:.4f} only; gates.max_drop = {allowed:g} {takes}"
 
 
-def _lost(metric: str, research: float, artifact: float) -> float:
+def _lost(metric: str, research: float, artifact: float, *, least_error: float) -> float:
     if metric in ERROR_METRICS:
-        return (artifact - research) / max(research, 1e-12)
+        return (artifact - research) / max(research, least_error)
     return research - artifact
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from sprat.compiler import limits, search_plan
+from sprat.compiler import limits, search_plan, stream_plan
 from sprat.compiler.gates import Gates
 from sprat.compiler.search_plan import SearchPlan
 from sprat.compiler.sections import Section, Source, override
@@ -102,6 +102,10 @@ class Recipe:
     search: SearchPlan = field(default_factory=SearchPlan)
     limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By target: what the recipe asks for in place of the target's own budget."""
+    answer: tuple[str, ...] = ()
+    """Outputs that are the answer, in order, where a model has several; empty means all of them, by name."""
+    stream: str = ""
+    """How a sequence is answered by a model that keeps state: `last` or `max`; empty where each row is one reading."""
 
     def place(self, path: tuple[str, ...]) -> str:
         """Return where a key stands, for a sentence about it."""
@@ -139,12 +143,16 @@ def _recipe(top: Section) -> Recipe:
         source=top.source,
         search=search_plan.read(top.section("search")),
         limits=limits.read(top.sections("limits")),
+        answer=top.strings("answer", default=()),
+        stream=stream_plan.read(top.section("stream")),
     )
     top.finish()
     if task is Task.CLASSIFICATION and len(recipe.labels) < 2:
         raise top.wrong("labels", list(recipe.labels), "the names of at least two classes, in order")
     if task is Task.ANOMALY and len(recipe.labels) != 2:
         raise top.wrong("labels", list(recipe.labels), "two names: of the normal rows (0) and of the unusual ones (1)")
+    if not recipe.data.label and not recipe.train.given:
+        raise top.wrong("data.label", "", "the column of labels; only a given model's own answers can stand in for them")
     if not recipe.inputs:
         raise top.wrong("inputs", {}, "at least one [inputs.NAME] table")
     return recipe

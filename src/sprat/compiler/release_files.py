@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from sprat import __version__
 from sprat.compiler import bundling, measure
 from sprat.compiler.bundling import RESEARCH, Contents, Lowering
@@ -63,7 +65,8 @@ class Staging:
         (folder / "measured.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
         test = self._ingested.parts["test"]
         test_set = folder / f"{recipe.model}-test.npz"
-        write_table(test_set, {**bundling.readings(test.inputs, lowering), "labels": test.labels})
+        labels = np.repeat(test.labels, max(1, lowering.steps), axis=0)
+        write_table(test_set, {**bundling.readings(test.inputs, lowering), "labels": labels})
         home = self._out / target.name if self._many else self._out
         places = {path: home / path.name for path in (staged, folder / "measured.json", test_set)}
         self._moves += places.items()
@@ -107,7 +110,7 @@ class Staging:
         recipe, trained, ingested = self._project.recipe, self._trained, self._ingested
         golden = GoldenSet(
             bundling.readings(self._trials.golden_inputs, lowering),
-            {trial.runtime: trial.golden for trial in passed} | self._research_golden(),
+            {trial.runtime: trial.golden for trial in passed} | self._research_golden(lowering),
         )
         worst = next(row.metric for row in ranked.rows if row.chosen)
         tolerances: dict[str, Tolerance] = {
@@ -145,12 +148,14 @@ class Staging:
             }),
         )  # fmt: skip
 
-    def _research_golden(self) -> dict[str, dict[str, Any]]:
+    def _research_golden(self, lowering: Lowering) -> dict[str, dict[str, Any]]:
         """Return the research model's own answers to the golden rows, where these are rows of the validation part."""
         recipe, answers = self._project.recipe, self._trained.research["validation"]
         if recipe.golden_inputs != "real":
             return {}
-        return {RESEARCH: {"answers": answers[bundling.golden_rows(len(answers), recipe)]}}
+        golden = answers[bundling.golden_rows(len(answers), recipe)]
+        # A sequence's one answer stands at each of its readings: every golden array has as many rows.
+        return {RESEARCH: {"answers": np.repeat(golden, max(1, lowering.steps), axis=0)}}
 
     def _measured(
         self, lowering: Lowering, passed: tuple[Trial, ...], target: Target, *, digest: str, size: int

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import bundling, parity
+from sprat.compiler import bundling, parity, without_labels
 from sprat.compiler.bundling import Contents, Lowering
 from sprat.compiler.gates import GateCode
 from sprat.compiler.ingest import Ingested
@@ -127,7 +127,7 @@ class Trials:
         return replace(
             trial,
             verdict=self._judged(lowering, answers, raw),
-            golden={name: array[count:] for name, array in raw.items()},
+            golden={name: array[count * max(1, lowering.steps) :] for name, array in raw.items()},
             answers=answers,
             figures=figures,
         )
@@ -139,7 +139,10 @@ class Trials:
             first = parity.gate_a(research, answers, classification=recipe.task is Task.CLASSIFICATION)
             if first.code is not None:
                 return first
-        verdict = parity.gate_b(recipe.metric, truth, research, answers, gates=recipe.gates, labels=recipe.labels)
+        verdict = parity.gate_b(
+            recipe.metric, truth, research, answers, gates=recipe.gates, labels=recipe.labels,
+            least_error=max(1e-12, without_labels.spread(recipe, truth)),
+        )  # fmt: skip
         return parity.with_saturation(verdict, raw)
 
     def _bundle(self, lowering: Lowering) -> Path:

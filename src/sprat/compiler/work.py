@@ -39,6 +39,8 @@ class Work:
     input_names: tuple[str, ...] = ()
     answer: tuple[str, ...] = ()
     """Outputs that are the answer, in order; empty means all, by name."""
+    stream: str = ""
+    """How a sequence's answer comes from those of its readings; empty where a row is one reading."""
     missing: tuple[str, ...] = ()
     """Inputs whose readings may hold NaN, which the model fills itself."""
     augment: str = ""

@@ -47,6 +47,16 @@ class Task(StrEnum):
     ANOMALY = "anomaly"
 
 
+class State(StrEnum):
+    """What a run of the artifact leaves behind for the next one."""
+
+    NONE = "none"
+    CLEARED = "cleared"
+    """Kernels with a memory of their own, which each reading must find empty."""
+    KEPT = "kept"
+    """A stream: what came before is part of the answer, until the state is reset."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output of the artifact.
@@ -91,6 +101,8 @@ class Golden:
     sha256: Digest
     tolerances: Mapping[str, Tolerance]
     versions: Mapping[str, str]
+    sequence_rows: int = 0
+    """Rows of one sequence of a stream: the state is reset before each; 0 where rows do not depend on each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +134,7 @@ class Manifest:
     provenance: Mapping[str, Any]
     """Source, splits, seeds, package versions, candidates, gates, metric: what people and `inspect` read."""
     metric: Mapping[str, float] = field(default_factory=dict)
+    state: State = State.NONE
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -159,6 +172,7 @@ def parse(raw: bytes) -> Manifest:
         baseline_sha256=fields.value("baseline_sha256", digest),
         provenance=fields.mapping("provenance", anything, default={}),
         metric=fields.mapping("metric", number, default={}),
+        state=fields.choice("state", State, default=State.NONE),
     )
     if not manifest.inputs or not manifest.outputs or not manifest.runtimes:
         raise ContractError("manifest: inputs, outputs and runtimes must each name at least one")
@@ -226,6 +240,7 @@ def _golden(raw: object) -> Golden:
         sha256=fields.value("sha256", digest),
         tolerances=fields.mapping("tolerances", _tolerance),
         versions=fields.mapping("versions", text),
+        sequence_rows=fields.integer("sequence_rows", default=0, maximum=100_000),
     )
 
 

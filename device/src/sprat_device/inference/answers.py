@@ -11,7 +11,7 @@ each class that is no probability (a support vector machine's distance): the hig
 | `label` alone | the position, or the text's place among the labels | none but the label's position |
 | `score` with a threshold | 1 above it, else 0 | the score |
 | `score` without (with or without `label`) | 1 where scikit-learn's label says -1, else 0; NO_LABEL without | the score |
-| `values` | NO_LABEL | the values |
+| `values`, of one or several outputs | NO_LABEL | the values, output after output |
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ def answering(manifest: Manifest) -> Callable[[Outputs], Answer]:
         return _probabilities(spec)
     if (spec := by_meaning.get("score")) is not None:
         return _score(spec, by_meaning.get("label")) if spec.threshold is None else _above(spec, spec.threshold)
-    if (spec := by_meaning.get("values")) is not None:
-        return _values(spec)
+    if "values" in by_meaning:
+        return _values([spec for spec in manifest.outputs if spec.meaning == "values"])
     if (spec := by_meaning.get("label")) is not None:
         return _label(spec, manifest.labels)
     found = ", ".join(sorted(repr(meaning) for meaning in by_meaning))
     raise BundleRefused(
-        Reason.BAD_BUNDLE, f"manifest.outputs: meaning {found}, expected probabilities, decision, label, values or score"
+        Reason.BAD_BUNDLE,
+        f"manifest.outputs: meaning {found}, expected probabilities, decision, label, values or score",
     )
 
 
@@ -110,13 +111,12 @@ def _above(spec: TensorSpec, threshold: float) -> Callable[[Outputs], Answer]:
     return answer
 
 
-def _values(spec: TensorSpec) -> Callable[[Outputs], Answer]:
-    in_unit = values(spec)
-
-    def answer(raw: Outputs) -> Answer:
-        return Answer(NO_LABEL, in_unit(raw[spec.name].ravel()))
-
-    return answer
+def _values(specs: list[TensorSpec]) -> Callable[[Outputs], Answer]:
+    units = [(spec.name, values(spec)) for spec in specs]
+    if len(units) == 1:
+        ((name, in_unit),) = units
+        return lambda raw: Answer(NO_LABEL, in_unit(raw[name].ravel()))
+    return lambda raw: Answer(NO_LABEL, np.concatenate([in_unit(raw[name].ravel()) for name, in_unit in units]))
 
 
 def _label(spec: TensorSpec, labels: tuple[str, ...]) -> Callable[[Outputs], Answer]:

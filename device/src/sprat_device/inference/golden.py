@@ -56,10 +56,15 @@ def run_rows(session: Session, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[s
     """Run arrays of shape [count, ...] row by row and return raw outputs of shape [count, ...].
 
     Never as one batch: dynamic quantization scales over the whole tensor, so a batch would give other answers than
-    the device does.
+    the device does. A stream begins anew with each sequence of the golden set's length.
     """
     count = len(next(iter(inputs.values())))
-    rows = [session.run_raw({name: array[row : row + 1] for name, array in inputs.items()}) for row in range(count)]
+    length = session.manifest.golden.sequence_rows or count
+    rows = []
+    for row in range(count):
+        if row % length == 0:
+            session.reset()
+        rows.append(session.run_raw({name: array[row : row + 1] for name, array in inputs.items()}))
     names = [spec.name for spec in session.manifest.outputs]
     return {name: np.concatenate([row[name] for row in rows]) for name in names}
 

@@ -20,7 +20,7 @@ from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import Baseline, Bundle
 from sprat_device.contract.errors import MachineLacks, WrongUse
 from sprat_device.contract.ids import Digest
-from sprat_device.contract.manifest import Manifest
+from sprat_device.contract.manifest import Manifest, State
 from sprat_device.contract.phases import Reason
 from sprat_device.inference import runtimes
 from sprat_device.inference.answers import Answer, Outputs, answering, gives_scores
@@ -42,7 +42,8 @@ class Session:
         self.runtime_version = raw.version
         self.baseline = baseline
         self.scores = gives_scores(manifest)
-        self._run = raw.run
+        self._run = _cleared(raw) if manifest.state is State.CLEARED else raw.run
+        self._raw = raw
         self._slots = [
             InputSlot(*pair) for pair in zip(manifest.inputs, match(manifest.inputs, raw.inputs), strict=True)
         ]
@@ -84,9 +85,24 @@ class Session:
         raw = self._run({slot.raw_name: slot.tensor(readings[slot.name][None]) for slot in self._slots})
         return self._answer({name: raw[raw_name] for name, raw_name in self._outputs})
 
+    def reset(self) -> None:
+        """Begin a new sequence: a stream forgets what it has seen."""
+        if self.manifest.state is State.KEPT:
+            self._raw.restart()
+
     def answer(self, raw: Outputs) -> Answer:
         """Make an answer of one row's raw outputs."""
         return self._answer(raw)
+
+
+def _cleared(raw: RawSession) -> Callable[[Readings], dict[str, npt.NDArray[Any]]]:
+    """Return a run that finds the kernels' memory empty, whatever was run before."""
+
+    def run(inputs: Readings) -> dict[str, npt.NDArray[Any]]:
+        raw.clear()
+        return raw.run(inputs)
+
+    return run
 
 
 def open_file(bundle: Path) -> BufferedReader:

@@ -14,23 +14,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from sprat.compiler.frontends import outputs
+from sprat.compiler.states import MEMORIES, VARIABLES
 from sprat.compiler.work import Lowered, TensorFacts
 from sprat.errors import RecipeError
 
 MAX_SIZE: Final = 512 * 1024 * 1024
-STATEFUL_OPS: Final = frozenset({"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"})
-"""Variables of the graph: a streaming model keeps what it heard between two runs."""
-MEMORY_OPS: Final = frozenset(
-    {
-        "UNIDIRECTIONAL_SEQUENCE_LSTM",
-        "BIDIRECTIONAL_SEQUENCE_LSTM",
-        "UNIDIRECTIONAL_SEQUENCE_RNN",
-        "SVDF",
-        "LSTM",
-        "RNN",
-    }
-)
-"""Fused kernels with variable tensors: they too go on where the last run ended, whatever the model meant."""
 
 
 def open_file(artifact: bytes, *, reference: bool = False) -> Any:
@@ -102,7 +90,7 @@ def _in_unit(tensor: npt.NDArray[Any], detail: Mapping[str, Any]) -> npt.NDArray
 
 def is_stateful(interpreter: Any) -> bool:
     """Tell whether a run begins where the last one ended."""
-    return bool((STATEFUL_OPS | MEMORY_OPS) & set(ops(interpreter)))
+    return bool((VARIABLES | MEMORIES) & set(ops(interpreter)))
 
 
 def ops(interpreter: Any) -> tuple[str, ...]:

@@ -28,3 +28,22 @@ def joined(found: Mapping[str, Array], answer: tuple[str, ...]) -> Array:
         raise RecipeError(f"answer: output {missing[0]!r} is not in the model, which has {', '.join(sorted(found))}")
     chosen = [found[name] for name in answer or sorted(found)]
     return np.concatenate([np.asarray(array).reshape(len(array), -1) for array in chosen], axis=1)
+
+
+def widened(answers: Array, *, classes: int) -> Array:
+    """Return the scores of two classes where a model gives one probability: that of the second."""
+    return np.concatenate([1 - answers, answers], axis=1) if classes == 2 and answers.shape[1] == 1 else answers
+
+
+def reduced(answers: Array, steps: int, how: str) -> Array:
+    """Return one answer [n, width] for each sequence of so many readings: the last one's, or the highest of each score."""
+    if not steps:
+        return answers
+    sequences = answers.reshape(-1, steps, answers.shape[1])
+    whole: Array = sequences.max(axis=1) if how == "max" else sequences[:, -1]
+    return whole
+
+
+def flattened(sequences: Array, steps: int) -> Array:
+    """Return the readings one after the other [n * steps, ...]; without steps the rows are readings as they are."""
+    return sequences.reshape(-1, *sequences.shape[2:]) if steps else sequences

@@ -17,10 +17,11 @@ _ERRORS = (ValueError, RuntimeError, TypeError, OSError)
 class InterpreterSession:
     """A raw session over a `.tflite` file; the batch stays what the artifact fixed."""
 
-    def __init__(self, interpreter: Any, *, runtime: str, version: str) -> None:
+    def __init__(self, make: Callable[[], Any], *, runtime: str, version: str) -> None:
         self.version = version
         self._runtime = runtime
-        self._interpreter = interpreter
+        self._make = make
+        self._interpreter = interpreter = make()
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         names_in, names_out = _signature(interpreter)
         self.inputs = tuple(_tensor(detail, names_in) for detail in inputs)
@@ -39,15 +40,30 @@ class InterpreterSession:
         except _ERRORS as exc:
             raise run_failed(self._runtime, exc) from exc
 
+    def clear(self) -> None:
+        """Empty the variable tensors of kernels such as a fused LSTM."""
+        try:
+            self._interpreter.reset_all_variables()
+        except _ERRORS as exc:
+            raise run_failed(self._runtime, exc) from exc
+
+    def restart(self) -> None:
+        """Begin with a new interpreter: `reset_all_variables` leaves a stream's resource variables as they are."""
+        self._interpreter = self._make()
+
 
 def load(make: Callable[..., Any], artifact: Path, *, threads: int, runtime: str, version: str) -> RawSession:
     """Build an interpreter and its tensors."""
-    try:
-        interpreter = make(model_path=str(artifact), num_threads=threads)
-        interpreter.allocate_tensors()
-    except _ERRORS as exc:
-        raise not_loadable(runtime, version, exc) from exc
-    return InterpreterSession(interpreter, runtime=runtime, version=version)
+
+    def ready() -> Any:
+        try:
+            interpreter = make(model_path=str(artifact), num_threads=threads)
+            interpreter.allocate_tensors()
+        except _ERRORS as exc:
+            raise not_loadable(runtime, version, exc) from exc
+        return interpreter
+
+    return InterpreterSession(ready, runtime=runtime, version=version)
 
 
 def _tensor(detail: dict[str, Any], aliases: dict[int, str]) -> RawTensor:

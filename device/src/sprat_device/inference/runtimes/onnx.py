@@ -41,6 +41,12 @@ class OnnxSession:
         plain = (np.asarray(answer, np.str_) if answer.dtype.kind == "O" else answer for answer in answers)
         return dict(zip(self._names, plain, strict=True))
 
+    def clear(self) -> None:
+        """Do nothing: an ONNX graph keeps nothing between two runs."""
+
+    def restart(self) -> None:
+        """Do nothing: an ONNX graph keeps nothing between two runs."""
+
 
 def load(artifact: Path, *, threads: int) -> RawSession:
     """Load one `.onnx` artifact."""

@@ -40,6 +40,14 @@ class RawSession(Protocol):
         """Run once, or raise RunFailed."""
         ...
 
+    def clear(self) -> None:
+        """Empty the kernels' own memory; variables of the graph keep what they hold."""
+        ...
+
+    def restart(self) -> None:
+        """Forget all that earlier runs left behind."""
+        ...
+
 
 class RuntimeModule(Protocol):
     """What each runtime's module offers."""
