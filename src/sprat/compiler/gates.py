@@ -18,6 +18,8 @@ class Gates:
     """Drop of any class's recall."""
     min_metric: float = 0.0
     """The research model's metric must be at least this (for an error metric: at most), and beat the yardstick."""
+    min_lead: float = 0.0
+    """The research model's metric must lead the linear yardstick's by this; of an error metric, by this share of it."""
     max_latency_us: float = 0.0
     """Upper limit of the p50 latency where it was measured."""
 

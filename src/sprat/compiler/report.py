@@ -72,6 +72,8 @@ def _summary(result: BuildResult) -> str:
         *((f"{row.metric:.4f}", f"{result.metric_name}, {row.scheme} for {row.target}")
           for row in result.candidates if row.chosen),
         (f"{result.yardstick:.4f}", f"{result.metric_name}, yardstick (trivial model)"),
+        *((f"{linear:.4f}", f"{result.metric_name}, yardstick (linear model)")
+          for linear in (result.facts.get("linear_yardstick"),) if linear is not None),
         *((f"{row.size / 1024:,.1f} KiB", f"artifact, {row.scheme} for {row.target}")
           for row in result.candidates if row.chosen),
     ]  # fmt: skip
