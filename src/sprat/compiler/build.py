@@ -30,6 +30,7 @@ from sprat.compiler import (
     search,
     searching,
     without_labels,
+    yardstick,
 )
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.cache import Cache
@@ -69,6 +70,8 @@ class Trained:
     yardstick: float
     searched: Mapping[str, Any] = field(default_factory=dict)
     """What the search of parameters came to; empty where the recipe asks for none."""
+    linear: float | None = None
+    """What the linear yardstick reaches; None where nothing was learned from labels."""
 
 
 def build(
@@ -134,7 +137,7 @@ def _build(
         )
         recipe = source.recipe
         say(f"training on {len(ingested.parts['train'].labels)} rows")
-        trained = replace(_train(source, ingested, jobs, task), searched=searched.facts)
+        trained = replace(_train(source, ingested, jobs, task, say=say), searched=searched.facts)
         wanted = [c for group in candidates.values() for c in group]
         ingested = without_labels.filled(ingested, trained.research, recipe)
         lowered = {
@@ -148,6 +151,7 @@ def _build(
     made: list[BuiltBundle] = []
     stopped: list[GateFailed] = []
     warnings = [*remarks.of_build(recipe, ingested, candidates, trials), *(cache.notes if cache else ())]
+    warnings += yardstick.remarks(recipe.metric, trained.metric, trained.linear)
     staging = release_files.Staging(source, ingested, trained, trials, work=work, out=out, many=len(targets) > 1)
     for target in targets:
         ranked = rank(candidates[target.name], lowered, trials, target, recipe)
@@ -160,7 +164,7 @@ def _build(
         made.append(staging.stage(target, ranked))
     result = BuildResult(
         recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
-        facts={**staging.facts, "snapshot": dict(ingested.snapshot)},
+        facts={**staging.facts, "snapshot": dict(ingested.snapshot), "linear_yardstick": trained.linear},
         study=searched.study,
     )  # fmt: skip
     say("report")
@@ -205,7 +209,7 @@ def _work(source: Project, work: Path) -> Work:
     )
 
 
-def _train(source: Project, ingested: Ingested, jobs: Jobs, task: Work) -> Trained:
+def _train(source: Project, ingested: Ingested, jobs: Jobs, task: Work, *, say: Callable[[str], None]) -> Trained:
     """Train, and stop a model that is no better than the yardstick or than the recipe asks."""
     recipe = source.recipe
     try:
@@ -231,7 +235,11 @@ def _train(source: Project, ingested: Ingested, jobs: Jobs, task: Work) -> Train
         raise GateFailed(
             GateCode.MIN_METRIC, f"{recipe.metric} {metric:.4f}, gates.min_metric asks for {recipe.gates.min_metric:g}"
         )
-    return Trained(research, str(answer["source_sha256"]), answer["versions"], metric, trivial)
+    linear = yardstick.beside(recipe, ingested.parts, metric)
+    say(yardstick.told(recipe.metric, metric, trivial, linear))
+    return Trained(
+        research, str(answer["source_sha256"]), answer["versions"], metric, trivial, linear=linear
+    )  # fmt: skip
 
 
 def _require_answers(research: Mapping[str, Array], source: Project) -> None:
