@@ -33,7 +33,7 @@ def kind(model: Any, task: str) -> str:
     name = type(last).__name__
     match task:
         case "classification":
-            if hasattr(model, "predict_proba"):
+            if is_classifier(model) and hasattr(model, "predict_proba"):
                 return PROBABILITIES
             if is_classifier(model) and hasattr(model, "decision_function"):
                 return DECISION

@@ -17,6 +17,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, PowerTransformer
 
+from sprat.compiler.frontends.sklearn_columns import Columns
 from sprat.compiler.frontends.sklearn_graph import Graph, isolation_depths
 
 Array = npt.NDArray[Any]
@@ -72,6 +73,8 @@ def _shape(operator: Any) -> None:
 def _width(operator: Any, step: Any) -> int:
     given = sum(one.type.shape[1] for one in operator.inputs)
     match step:
+        case Columns():
+            return len(step.places)
         case PolynomialFeatures():
             return int(step.n_output_features_)
         case SimpleImputer():
@@ -161,6 +164,7 @@ def _isolation(g: Graph, x: str, step: Any) -> str:
 
 
 _RULES: Final[Mapping[type, Callable[[Graph, str, Any], str]]] = {
+    Columns: lambda g, x, step: g("Gather", x, g.places(step.places), axis=1),
     SimpleImputer: _imputer,
     FunctionTransformer: _function,
     PolynomialFeatures: _polynomial,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from skl2onnx import supported_converters
-from skl2onnx._supported_operators import sklearn_operator_name_map
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from sprat.compiler.frontends import sklearn_converters
+from sprat.compiler.frontends import sklearn_remedies as remedies
 from sprat.errors import RecipeError
 
 Step = tuple[str, Any]
@@ -44,8 +42,8 @@ def final(model: Any) -> Any:
 def require_convertible(model: Any) -> None:
     """Raise RecipeError for the first step that has no way to ONNX."""
     for place, step in steps(model):
-        if isinstance(step, BaseEstimator) and (remedy := _remedy(step)):
-            raise RecipeError(f"{_named(place, step)} has no way to ONNX; {remedy}")
+        if isinstance(step, BaseEstimator) and (remedy := remedies.remedy(step)):
+            raise RecipeError(f"{_named(place, step)} has no way to ONNX as it is; {remedy}")
 
 
 def _named(place: str, step: Any) -> str:
@@ -83,44 +81,3 @@ def children(model: Any) -> Iterator[Step]:
 
 def _is_forest(model: Any) -> bool:
     return "sklearn.ensemble._forest" in type(model).__module__ or type(model).__name__ == "IsolationForest"
-
-
-def _remedy(step: Any) -> str:
-    """Return what to use instead of a step that cannot be converted, or nothing."""
-    name = type(step).__name__
-    settings = step.get_params(deep=False)
-    for kind, setting, values, remedy in _SETTINGS:
-        if name.startswith(kind) and settings.get(setting) in values:
-            return remedy
-    if name == "FunctionTransformer":
-        known = {None, *sklearn_converters.COLUMN_MATHS}
-        if settings["func"] not in known or settings["kw_args"]:
-            return f"its function must be one of {', '.join(f'numpy.{func.__name__}' for func in known if func)}"
-        return ""
-    if name in _INSTEAD:
-        return _INSTEAD[name]
-    if type(step) in sklearn_operator_name_map or type(step) in sklearn_converters.converters():
-        return ""
-    return f"choose one of the {len(supported_converters())} that skl2onnx converts, or do this step before the recipe's data"
-
-
-_INSTEAD: Final = {
-    "SplineTransformer": "use PolynomialFeatures or KBinsDiscretizer",
-    "IterativeImputer": "use SimpleImputer",
-    "KNNImputer": "use SimpleImputer",
-    "RegressorChain": "use MultiOutputRegressor",
-    "ClassifierChain": "build one recipe for each label",
-    "MultiOutputClassifier": "build one recipe for each label",
-    "TransformedTargetRegressor": "transform the label in data(), and undo it where the answer is used",
-    "EmpiricalCovariance": "use EllipticEnvelope",
-    "DBSCAN": "it cannot judge new rows; use KMeans or LocalOutlierFactor(novelty=True)",
-}
-_SETTINGS: Final = (
-    ("QuantileTransformer", "output_distribution", ("normal",), 'use output_distribution="uniform" or PowerTransformer'),
-    ("VotingClassifier", "voting", ("hard",), 'use voting="soft", which gives a probability for each class'),
-    (
-        "KNeighbors", "weights", ("distance",),
-        'use weights="uniform": by distance, a reading that equals a training row is answered differently in ONNX',
-    ),
-    ("LocalOutlierFactor", "novelty", (False,), "use novelty=True, else it judges only the rows that it was fitted on"),
-)  # fmt: skip
