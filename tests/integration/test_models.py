@@ -1,5 +1,7 @@
 """The example recipes beside digits and occupancy, each built from the data that its package carries."""
 
+import importlib.util
+import io
 import json
 from pathlib import Path
 
@@ -37,6 +39,14 @@ def gait(tmp_path_factory, own):
     )
 
 
+@pytest.fixture(scope="module")
+def wakeword(tmp_path_factory, own):
+    overrides = ('schemes=["given"]',)
+    return build(
+        MODELS / "wakeword", out=tmp_path_factory.mktemp("ww"), overrides=overrides, runner="local", settings=own
+    )
+
+
 def _manifest(path):
     with path.open("rb") as file, bundles.read(file) as bundle:
         return bundle.manifest
@@ -70,7 +80,32 @@ def test_gait_scores_what_is_odd_without_having_seen_labels(gait):
     assert "Reliability" not in page
 
 
-@pytest.mark.parametrize("name", ["motion", "gait"])
+def test_the_voices_say_the_same_twice():
+    first, second = (factory.load(MODELS / "wakeword" / "factory.py", "data")() for _ in range(2))
+    assert first["features"].shape == (216, 70, 3, 40)
+    assert np.array_equal(first["features"], second["features"])
+
+
+def test_wakeword_hears_its_word_over_a_whole_sequence(wakeword):
+    path = wakeword.bundles[0].path
+    assert wakeword.research_metric > 0.9 > wakeword.yardstick
+    spec = importlib.util.find_spec("pymicro_wakeword")
+    given = (Path(spec.origin).parent / "models" / "okay_nabu.tflite").read_bytes()
+    with path.open("rb") as file, bundles.read(file) as bundle, io.BytesIO() as into:
+        bundle.copy_artifact(into)
+        assert into.getvalue() == given
+    table = factory.load(MODELS / "wakeword" / "factory.py", "data")()
+    for word, name in ((0, "other"), (1, "okay nabu")):
+        readings = table["features"][np.flatnonzero(table["word"] == word)[0]]
+        with load(path, runtime="litert") as model:
+            heard = [answer["name"] for answer in model.run({"input_audio": readings})]
+        # It is silent at first, and says the word once it has been heard.
+        assert (len(heard), heard[0]) == (70, "other")
+        assert name in heard
+        assert ("okay nabu" in heard) == bool(word)
+
+
+@pytest.mark.parametrize("name", ["motion", "gait", "wakeword"])
 def test_each_bundle_checks_itself(name, request, capsys):
     (made,) = request.getfixturevalue(name).bundles
     assert cli.main(["check", str(made.path), "--json"]) == 0
