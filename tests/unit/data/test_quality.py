@@ -161,6 +161,16 @@ def test_labels_that_do_not_follow_from_the_inputs_give_no_hint(rng):
     assert quality.examine_labels({}, {"x": rng.normal(size=(600, 4))}, np.arange(600) % 2, NAMES) == []
 
 
+@pytest.mark.parametrize(("apart", "told"), [(1, True), (4, False)])
+def test_where_neighbours_contradict_many_labels_they_are_to_blame(rng, apart, told):
+    centres = np.array([[100.0 * (i % 5), 100.0 * (i // 5)] for i in range(25)])
+    around = np.array([[3.0, 0], [-3, 0], [0, 3], [0, -3]])[:apart]
+    x = np.concatenate([np.concatenate([c + rng.normal(scale=0.1, size=(20, 2)), c + around]) for c in centres])
+    labels = np.concatenate([[i % 2] * 20 + [1 - i % 2] * apart for i in range(25)])
+    found = {one.code for one in quality.examine_labels({}, {"x": x}, labels, NAMES)}
+    assert ("label-noise" in found) is told
+
+
 def test_drift_is_told_beyond_what_chance_gives(rng):
     train = rng.normal(size=300)
     assert drift("x", train, rng.normal(size=100)) == []

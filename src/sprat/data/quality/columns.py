@@ -15,7 +15,7 @@ NEAR_CONSTANT_SHARE: Final = 0.99
 """A column that holds one value in this share of its rows tells a model next to nothing."""
 OUTLIER_Z: Final = 10.0
 """Robust z above which a value is told. The authors' 3.5 flags a tenth of any skewed sensor; ten finds the broken ones."""
-OUTLIER_SHARE: Final = 0.05
+OUTLIER_SHARE: Final = 0.01
 """Where more values than this lie far out, that is the column's shape and no fault."""
 _NORMAL: Final = 0.6745
 """The 0.75 quantile of the normal distribution: makes the MAD comparable with a standard deviation."""

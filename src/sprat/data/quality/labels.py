@@ -18,10 +18,10 @@ LEAK: Final = 0.98
 """Balanced accuracy of one feature alone from which it is said to give the label away."""
 RANK_LEAK: Final = 0.999
 """The same for a number: absolute rank correlation (Spearman)."""
-NOISE_SHARE: Final = 0.01
-"""From this share of the rows looked at, labels that all neighbours contradict are told."""
+NOISE_SHARES: Final = (0.01, 0.1)
+"""Labels that all neighbours contradict are told between these shares of the rows; of more, the neighbours are to blame."""
 PURE_SHARE: Final = 0.5
-"""... where for at least this share of the rows all neighbours agree with the label: else neighbours tell nothing."""
+"""... and where for at least this share of the rows all neighbours agree with the label: else neighbours tell nothing."""
 _NEIGHBOURS: Final = 5
 _ROWS: Final = 2000
 _LEAK_ROWS: Final = 4000
@@ -116,7 +116,8 @@ def _noise(inputs: Mapping[str, Array], labels: Array, names: tuple[str, ...]) -
     agreed = (near == near[:, :1]).all(axis=1)
     odd = np.flatnonzero(agreed & (near[:, 0] != labels[rows]))
     pure = np.sum(agreed & (near[:, 0] == labels[rows]))
-    if len(odd) < max(1, NOISE_SHARE * len(rows)) or pure < PURE_SHARE * len(rows):
+    low, high = NOISE_SHARES
+    if not max(1, low * len(rows)) <= len(odd) <= high * len(rows) or pure < PURE_SHARE * len(rows):
         return []
     first = odd[0]
     return [
