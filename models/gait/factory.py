@@ -28,7 +28,7 @@ def data() -> dict[str, Any]:
 
     spec = importlib.util.find_spec("aeon")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the readings are in the package aeon: pip install --no-deps -r models/data.txt")
+        raise FileNotFoundError("the readings are in the package aeon: pip install --no-deps aeon")
     path = Path(spec.origin).parent / "datasets" / "data" / "Daphnet_S06R02E0" / "S06R02E0.csv"
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[::EVERY]

@@ -81,7 +81,7 @@ def _recordings() -> list[tuple[Any, str]]:
 
     spec = importlib.util.find_spec("aeon")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the recordings are in the package aeon: pip install --no-deps -r models/data.txt")
+        raise FileNotFoundError("the recordings are in the package aeon: pip install --no-deps aeon")
     folder = Path(spec.origin).parent / "datasets" / "data" / "BasicMotions"
     found = []
     for name in ("BasicMotions_TRAIN.ts", "BasicMotions_TEST.ts"):

@@ -86,9 +86,7 @@ def _speaker() -> Any:
 
     spec = importlib.util.find_spec("espeakng_loader")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(
-            "the voices are in the package espeakng-loader: pip install --no-deps -r models/data.txt"
-        )
+        raise FileNotFoundError("the voices are in the package espeakng-loader: pip install --no-deps espeakng-loader")
     folder = Path(spec.origin).parent
     library = ctypes.CDLL(str(next(folder.glob("libespeak-ng.*"))))
     synchronous, speed_parameter, pitch_parameter, utf8 = 2, 1, 3, 1

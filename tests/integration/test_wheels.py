@@ -24,5 +24,5 @@ def test_the_wheel_holds_every_module_template_asset_model_and_target(tmp_path: 
     source = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src/sprat").rglob("*") if p.is_file()}
     wanted = {name for name in source if "__pycache__" not in name}
     wanted |= {f"sprat/targets/{p.name}" for p in (ROOT / "models/targets").glob("*.toml")}
-    wanted |= {f"sprat/models/{m}/recipe.toml" for m in ("digits", "occupancy")}
+    wanted |= {f"sprat/models/{m}/recipe.toml" for m in ("digits", "gait", "motion", "occupancy", "wakeword")}
     assert wanted - held == set()
