@@ -20,6 +20,8 @@ def test_csv_becomes_numbers_where_every_cell_is_one_and_text_elsewhere(tmp_path
         ("a,a\n1,2\n", "must name each column once"),
         ("", "must name each column once"),
         ("a,b\n", "one length above zero"),
+        ("a;b\n1,5;2\n", "separated by ';', expected commas"),
+        ("a\tb\n1\t2\n", r"separated by '\\t', expected commas"),
     ],
 )
 def test_a_csv_that_is_no_table_says_what_is_wrong(tmp_path, text, said):

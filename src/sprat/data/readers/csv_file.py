@@ -47,6 +47,8 @@ def _rows(path: Path) -> Iterator[list[str]]:
         header = [name.strip() for name in next(rows, [])]
         if not header or len(set(header)) != len(header) or "" in header:
             raise ContractError(f"its first line must name each column once, found {str(header)[:200]}")
+        if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), "")):
+            raise ContractError(f"its fields are separated by {other!r}, expected commas")
         yield header
         for row in rows:
             if not row:
