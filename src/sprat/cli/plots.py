@@ -29,7 +29,7 @@ def write_plot(
              for one in outcomes],
         )  # fmt: skip
         differ = report.table(
-            ("area", "what differs", *runs), [("", _escaped(one.area, one.what, *one.values)) for one in differences]
+            ("area", "what differs", *runs), [("", (*_escaped(one.area, one.what), *(f"<code>{value}</code>" for value in _escaped(*one.values)))) for one in differences]
         ) if differences else "<p>Data, settings, code and versions are the same.</p>"  # fmt: skip
         text = report.document(title, f"<figure>{picture}</figure>{given}<h2>What differs</h2>{differ}")
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,8 @@ class Project:
     folder: Path
     sha256: str
     overrides: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the recipe and of each code file beside it."""
 
     def file(self, name: str) -> Path:
         """Return a file of the recipe's folder, or `package:NAME/PATH`: one inside an installed package."""
@@ -64,7 +66,9 @@ def read(path: Path, *, overrides: tuple[str, ...] = ()) -> Project:
         raise RecipeError(f"recipe {file}: cannot be read ({reason}); make one with `sprat init DIR`") from exc
     folder = file.resolve().parent
     recipe = recipes.parse(text, name=str(file), overrides=overrides)
-    return Project(recipe, folder, _folder_digest(folder, file.name), overrides)
+    digests = _digests(folder, file.name)
+    code = {name: digest for name, digest in digests.items() if name.endswith(".py") or name == file.name}
+    return Project(recipe, folder, _folder_digest(digests), overrides, code)
 
 
 def find_targets(names: Sequence[str], project: Project, targets_dir: Path) -> tuple[Target, ...]:
@@ -93,17 +97,24 @@ def _find_target(name: str, folders: Sequence[Path]) -> Target:
         raise RecipeError(f"target {path}: cannot be read ({exc})") from exc
 
 
-def _folder_digest(folder: Path, recipe_name: str) -> str:
-    """Hash the files that decide the bytes: the recipe, and the sources beside it."""
-    digest = hashlib.sha256()
+def _digests(folder: Path, recipe_name: str) -> dict[str, str]:
+    """Hash each of the files that decide the bytes: the recipe, and the sources beside it."""
     files = [
         path
         for path in sorted(folder.iterdir())
         if path.is_file()
         and (path.suffix in {".py", ".csv", ".npz", ".parquet", ".onnx", ".tflite"} or path.name == recipe_name)
     ]
+    found = {}
     for path in files[:_MAX_FOLDER_FILES]:
-        digest.update(f"{path.name}\0".encode())
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _folder_digest(digests: Mapping[str, str]) -> str:
+    """Return one hash over the files, by name."""
+    digest = hashlib.sha256()
+    for name, one in digests.items():
+        digest.update(f"{name}\0".encode() + bytes.fromhex(one))
     return digest.hexdigest()

@@ -10,13 +10,13 @@ from sprat.cli import runs
 from sprat.compiler.result import BuildResult, CandidateRow
 
 
-def _document(metric, *, seed=1, data="aa" * 32, tensorflow="2.21.0", chosen=True):
+def _document(metric, *, seed=1, data="aa" * 32, tensorflow="2.21.0", code="dd", chosen=True):
     row = CandidateRow(
         "pi", "int8", 1000, metric, 0.0, 1.0, 10.0, 100.0, ("litert",) if chosen else (), chosen, chosen,
         "" if chosen else "agreement: litert: agrees on 0.5 of the rows, expected 0.95",
     )  # fmt: skip
     facts = {
-        "data_sha256": data, "recipe_sha256": "bb" * 32, "seeds": {"train": seed, "split": 1}, "parameters": {"epochs": 3},
+        "data_sha256": data, "recipe_sha256": "bb" * 32, "files": {"factory.py": code}, "seeds": {"train": seed, "split": 1}, "parameters": {"epochs": 3},
         "versions": {"tensorflow": tensorflow}, "python": "3.11.7", "research_metric": metric,
     }  # fmt: skip
     return BuildResult("m", "accuracy", metric, 0.5, (), (row,), facts=facts).document()
@@ -32,13 +32,14 @@ def kept(tmp_path, monkeypatch):
 
 def test_compare_names_what_differs_and_the_metric_of_each(kept, capsys):
     one = kept(_document(0.97))
-    other = kept(_document(0.93, seed=2, data="cc" * 32, tensorflow="2.20.0"))
+    other = kept(_document(0.93, seed=2, data="cc" * 32, tensorflow="2.20.0", code="ee"))
     assert cli.main(["runs", "compare", one, other, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["metric"] for row in found["outcomes"]] == [0.97, 0.93]
     assert [(row["area"], row["what"], row["values"]) for row in found["differences"]] == [
         ("data", "data_sha256", ["aa" * 32, "cc" * 32]),
         ("settings", "seeds.train", ["1", "2"]),
+        ("code", "files.factory.py", ["dd", "ee"]),
         ("versions", "versions.tensorflow", ["2.21.0", "2.20.0"]),
     ]
     assert cli.main(["runs", "compare", one, other]) == 0
