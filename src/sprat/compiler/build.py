@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ from sprat.compiler import (
     without_labels,
     yardstick,
 )
+from sprat.compiler import trials as trials_
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.cache import Cache
 from sprat.compiler.executors import Place
@@ -46,7 +48,7 @@ from sprat.compiler.result import BuildResult, BuiltBundle, CandidateRow, Nothin
 from sprat.compiler.schemes import SCHEMES
 from sprat.compiler.search import Candidate
 from sprat.compiler.target import Target
-from sprat.compiler.trials import Trials
+from sprat.compiler.trials import Places, Trials
 from sprat.compiler.work import MAX_DATA, RESEARCH, TensorFacts, Work, write_parts
 from sprat.data.snapshot import Snapshot
 from sprat.data.table import Table
@@ -123,15 +125,17 @@ def _build(
     settings: Settings, say: Callable[[str], None],
 ) -> BuildResult:  # fmt: skip
     recipe, begun = source.recipe, time.monotonic()
-    with Jobs(
+    with ThreadPoolExecutor(1, thread_name_prefix="sprat-runners") as asking, Jobs(
         log=work / "worker.log", timeout_s=settings.conversion_timeout_s, memory_mb=settings.conversion_memory_mb,
         place=place, cache=cache,
     ) as jobs:  # fmt: skip
+        places = asking.submit(trials_.places, runners)  # while the data are read: each runner is a process or a host
         say("data")
         ingested = columns.gather(source, data, jobs, work=work, settings=settings, since=since)
         task = _work(source, work / "job")
         task.path.mkdir()
         write_parts(task.path, ingested.parts)
+        _require_runtime(candidates, places.result())
         source, task, searched = searching.run(
             source, task, ingested, settings=settings, keep=cache is not None, say=say
         )
@@ -144,8 +148,7 @@ def _build(
             scheme: bundling.shaped(one, recipe, ingested) if isinstance(one, Lowering) else one
             for scheme, one in _lower(jobs, task, wanted, trained.sha256, work=work, say=say).items()
         }
-    trials = Trials(recipe, ingested, trained.research, folder=work, runners=runners, say=say)
-    _require_runtime(candidates, trials)
+    trials = Trials(recipe, ingested, trained.research, folder=work, places=places.result(), say=say)
     trials.run_all(_pairs(candidates, lowered, trials), width=jobs.width)
     rows: list[CandidateRow] = []
     made: list[BuiltBundle] = []
@@ -282,10 +285,10 @@ def _facts(raw: Mapping[str, Any]) -> TensorFacts:
     return TensorFacts(raw["name"], raw["dtype"], tuple(raw["shape"]), raw["scale"], raw["zero_point"])
 
 
-def _require_runtime(candidates: Mapping[str, tuple[Candidate, ...]], trials: Trials) -> None:
+def _require_runtime(candidates: Mapping[str, tuple[Candidate, ...]], places: Places) -> None:
     for target, group in candidates.items():
         declared = sorted({runtime for candidate in group for runtime in candidate.runtimes})
-        if not any(trials.can_run(runtime) for runtime in declared):
+        if not any(runtime in places for runtime in declared):
             raise MachineLacks(
                 f"target {target} runs {', '.join(declared)}, none is on this machine; "
                 f"add one with `sprat runtimes add {declared[0]}`"

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from sprat.compiler.cache import Cache, Entry, digest_of, key_of
 from sprat.compiler.executors import Answer, Executor, LocalExecutor, Order, Place, Pool
+from sprat.compiler.gates import GateCode
 from sprat.compiler.processes import JobFailed, Limits
 from sprat.compiler.work import DATA, Work
 
@@ -21,6 +22,12 @@ __all__ = ["JobFailed", "Jobs"]
 
 _SOURCES: Final = frozenset({".py", ".csv", ".npz", ".onnx", ".tflite", ".keras", ".json"})
 """What beside a factory may decide what it returns."""
+
+_REFUSED: Final = "refused"
+_MAY_PASS_NEXT_TIME: Final = frozenset(
+    {GateCode.CONVERSION_FAILED, GateCode.CONVERSION_TIMEOUT, GateCode.CONVERSION_MEMORY}
+)
+"""Failures that may have been the machine's: they are never taken from the cache."""
 
 
 class Jobs:
@@ -78,8 +85,7 @@ class Jobs:
         start = time.monotonic()
         for scheme, out in wanted.items():
             if self._cache and (found := self._cache.get(keys[scheme])):
-                out.write_bytes(found.files["artifact"])
-                done[scheme] = found.answer
+                done[scheme] = _kept(found, out)
                 continue
             say(f"converting: {scheme}")
             begun[scheme] = self._executor.submit(Order(work, scheme, out))
@@ -88,6 +94,8 @@ class Jobs:
                 answer = done[scheme] = future.result()
             except JobFailed as exc:
                 done[scheme] = exc
+                if self._cache and exc.code not in _MAY_PASS_NEXT_TIME:
+                    self._cache.put(keys[scheme], Entry({_REFUSED: exc.code, "said": str(exc)}))
                 continue
             if self._cache:
                 self._cache.put(keys[scheme], Entry(answer, {"artifact": wanted[scheme].read_bytes()}))
@@ -109,6 +117,14 @@ class Jobs:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _kept(found: Entry, out: Path) -> Answer | JobFailed:
+    """Return what an entry holds: an artifact, put in place, or a scheme's own word that there is nothing to make."""
+    if _REFUSED in found.answer:
+        return JobFailed(GateCode(found.answer[_REFUSED]), found.answer["said"])
+    out.write_bytes(found.files["artifact"])
+    return found.answer
 
 
 def _executor(place: Place, pool: Pool, limits: Limits) -> Executor:

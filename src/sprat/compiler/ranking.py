@@ -51,10 +51,11 @@ def rank(
     """Measure every candidate against one target and choose."""
     done: dict[str, tuple[Trial, ...]] = {}
     measured: list[Measured] = []
-    plain = min(
-        (one.size for one in lowered.values() if isinstance(one, Lowering) and not SCHEMES[one.scheme].quantized),
-        default=0,
-    )
+    plain: dict[str, int] = {}  # an .onnx of another size says nothing of a .tflite
+    for candidate in candidates:
+        one = lowered[candidate.scheme]
+        if isinstance(one, Lowering) and not SCHEMES[one.scheme].quantized:
+            plain[one.format] = min(one.size, plain.get(one.format, one.size))
     for candidate in candidates:
         found = lowered[candidate.scheme]
         if isinstance(found, JobFailed):
@@ -64,7 +65,7 @@ def rank(
             measured.append(Measured(candidate.scheme, size=found.size, code=GateCode.NO_OP, sentence=unchanged))
             continue
         done[candidate.scheme] = tuple(trials.run(found, name) for name in candidate.runtimes if trials.can_run(name))
-        measured.append(_measured(found, done[candidate.scheme], target, recipe, plain=plain))
+        measured.append(_measured(found, done[candidate.scheme], target, recipe, plain=plain.get(found.format, 0)))
     choice = search.choose(measured, prefer=recipe.prefer, less_is_better=recipe.metric in ERROR_METRICS)
     rows = tuple(_row(one, done.get(one.scheme, ()), choice, target, recipe) for one in measured)
     return Ranked(choice, rows, done, lowered)

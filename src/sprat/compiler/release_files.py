@@ -59,7 +59,7 @@ class Staging:
             contents=self._contents(lowering, passed, target, ranked),
         )  # fmt: skip
         for trial in passed:
-            measure.require_ok(self._trials.runner(trial.runtime).check(staged, runtime=trial.runtime))
+            self._trials.prove(staged, trial.runtime)
         size = staged.stat().st_size
         measured = self._measured(lowering, passed, target, digest=digest, size=size)
         (folder / "measured.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
@@ -90,6 +90,7 @@ class Staging:
         recipe, ingested = self._project.recipe, self._ingested
         return {
             "recipe_sha256": self._project.sha256,
+            "files": dict(self._project.files),
             "overrides": list(self._project.overrides),
             "source_sha256": self._trained.sha256,
             "data_sha256": ingested.sha256,

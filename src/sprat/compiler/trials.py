@@ -16,7 +16,7 @@ from sprat.compiler import bundling, parity, without_labels
 from sprat.compiler.bundling import Contents, Lowering
 from sprat.compiler.gates import GateCode
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.measure import Runner
+from sprat.compiler.measure import Runner, require_ok
 from sprat.compiler.parity import Verdict
 from sprat.compiler.recipe import Recipe
 from sprat.compiler.running import RunnerFailed
@@ -25,6 +25,19 @@ from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.manifest import Task
 
 Array = npt.NDArray[Any]
+
+
+Places = Mapping[str, tuple[Runner, str]]
+"""By runtime: the first runner that has it, and the version there."""
+
+
+def places(runners: Sequence[Runner]) -> Places:
+    """Ask every runner what it has."""
+    found: dict[str, tuple[Runner, str]] = {}
+    for runner in runners:
+        for runtime, version in runner.runtimes().items():
+            found.setdefault(runtime, (runner, version))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +64,12 @@ class Trials:
 
     def __init__(
         self, recipe: Recipe, ingested: Ingested, research: Mapping[str, Array], *, folder: Path,
-        runners: Sequence[Runner], say: Callable[[str], None],
+        places: Places, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.golden_inputs = bundling.golden_inputs(ingested.parts["validation"], recipe, ingested)
         self._recipe, self._ingested, self._research = recipe, ingested, research
         self._folder, self._say = folder, say
-        self._places: dict[str, tuple[Runner, str]] = {}
-        for runner in runners:
-            for runtime, version in runner.runtimes().items():
-                self._places.setdefault(runtime, (runner, version))
+        self._places = places
         self._done: dict[tuple[str, str], Trial] = {}
         self.seconds = 0.0
         """What all trials took on the clock."""
@@ -68,9 +78,11 @@ class Trials:
         """Tell whether any runner has the runtime."""
         return runtime in self._places
 
-    def runner(self, runtime: str) -> Runner:
-        """Return where a runtime is run."""
-        return self._places[runtime][0]
+    def prove(self, bundle: Path, runtime: str) -> None:
+        """Reproduce a whole bundle's golden set where the runtime is; GateFailed says what was off."""
+        begun = time.monotonic()
+        require_ok(self._places[runtime][0].check(bundle, runtime=runtime))
+        self.seconds += time.monotonic() - begun
 
     def every(self) -> tuple[Trial, ...]:
         """Return all trials so far."""
