@@ -302,3 +302,15 @@ def test_a_project_that_cannot_be_is_one_sentence(tmp_path, change, said):
     with pytest.raises(RecipeError, match=said) as caught:
         _built(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_unusual_rows_are_needed_to_judge_by(tmp_path):
+    folder = _project(tmp_path / "p", recipe=ANOMALY, factory=DETECTOR.replace("% 12 == 0", "< 0"))
+    with pytest.raises(RecipeError, match="all 120 test rows are 'normal'"):
+        _built(folder)
+
+
+def test_labels_out_of_range_are_told(tmp_path):
+    factory = PLAIN.replace("flowers.target}", "flowers.target + 1}")
+    with pytest.raises(RecipeError, match="found positions 1 to 3, expected 0 to 2"):
+        _built(_project(tmp_path / "p", recipe=SVM, factory=factory))

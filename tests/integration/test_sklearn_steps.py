@@ -1,6 +1,9 @@
 """scikit-learn steps that need care: refused by name, brought to plain form, or fed missing values."""
 
+import pickle
+
 import numpy as np
+import onnxruntime
 import pytest
 from sklearn import datasets
 from sklearn.base import clone
@@ -37,7 +40,8 @@ from sprat.compiler import parity
 from sprat.compiler.factory import Part
 from sprat.compiler.frontends import sklearn as frontend
 from sprat.compiler.frontends import sklearn_answers, sklearn_missing
-from sprat.compiler.work import Work
+from sprat.compiler.schemes import float64_onnx
+from sprat.compiler.work import PICKLE, Work
 from sprat.errors import RecipeError
 
 pytestmark = [
@@ -210,3 +214,16 @@ def test_a_step_that_cannot_be_converted_is_told_before_the_long_training(tmp_pa
 def test_labels_that_teach_nothing_are_refused(labels, said):
     with pytest.raises(RecipeError, match=said):
         sklearn_answers.require_classes(np.array(labels))
+
+
+@pytest.mark.parametrize("model", [RandomForestClassifier(4, random_state=0), _scaled(LogisticRegression())], ids=_name)
+def test_several_inputs_of_numbers_stand_side_by_side(model, tmp_path):
+    model.fit(WINE.data, WINE.target)
+    (tmp_path / PICKLE).write_bytes(pickle.dumps(model))
+    parts = {"train": Part({"a": WINE.data[:, :5], "b": WINE.data[:, 5:]}, WINE.target)}
+    made = float64_onnx.lower(
+        Work(str(tmp_path), "sklearn", "classification", "m", input_names=("a", "b")), lambda: parts
+    )
+    found = onnxruntime.InferenceSession(made.artifact).run(None, dict(parts["train"].inputs))[-1]
+    assert [facts.shape for facts in made.inputs] == [(-1, 5), (-1, 8)]
+    assert np.abs(found - model.predict_proba(WINE.data)).max() < 1e-6

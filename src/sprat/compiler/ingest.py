@@ -75,6 +75,7 @@ def ingest(table: Table, recipe: Recipe, *, stop: bool = True) -> Ingested:
     parts = {
         name: Part({key: array[part] for key, array in inputs.items()}, truth[part]) for name, part in rows.items()
     }
+    _require_judgeable(parts["test"].labels, recipe)
     part_digests = {name: split.part_digest(part, digests) for name, part in rows.items()}
     return Ingested(
         parts=parts,
@@ -203,6 +204,15 @@ def _labels(table: Table, recipe: Recipe) -> Array:
         return label_sets.encode(values, recipe.labels)
     _require_numbers(values, recipe.data.label)
     return np.asarray(values, np.float64).reshape(len(values), -1)
+
+
+def _require_judgeable(labels: Array, recipe: Recipe) -> None:
+    """Raise RecipeError where no metric of ranks is defined: it needs normal and unusual test rows."""
+    if recipe.task is Task.ANOMALY and recipe.data.label and len(np.unique(labels)) < 2:
+        only = recipe.labels[int(labels[0])]
+        raise RecipeError(
+            f"labels: all {len(labels)} test rows are {only!r}; an anomaly detector is judged by rows of both kinds"
+        )
 
 
 def _range(spec: InputSpec, rows: Array) -> tuple[float, float]:

@@ -35,6 +35,7 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
     model = _fitted(work, parts["train"], parts["validation"])
     if not hasattr(model, "predict"):
         raise RecipeError(f"factory {work.factory}: model() gave {type(model).__name__}, expected a fitted estimator")
+    model = sklearn_plain.itself(model)  # a search is what it found: its own parts need not be kept
     sklearn_steps.require_convertible(model)
     if work.missing:
         sklearn_missing.require_filled(model)

@@ -15,7 +15,15 @@ from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 
 from sprat.compiler import parity
 from sprat.compiler.factory import Part
-from sprat.compiler.frontends import onnx, sklearn, sklearn_answers, sklearn_converters, sklearn_islands, sklearn_steps
+from sprat.compiler.frontends import (
+    onnx,
+    sklearn,
+    sklearn_answers,
+    sklearn_converters,
+    sklearn_islands,
+    sklearn_plain,
+    sklearn_steps,
+)
 from sprat.compiler.frontends.sklearn_answers import CENTRES, DECISION, DETECTOR
 from sprat.compiler.work import Lowered, Work
 from sprat.errors import RecipeError
@@ -34,6 +42,7 @@ def convert(model: Any, work: Work, parts: Callable[[], Mapping[str, Part]]) -> 
     sklearn_steps.require_convertible(model)
     kind = sklearn_answers.kind(model, work.task)
     train = parts()["train"]
+    model = sklearn_plain.joined(model, list(train.inputs.values()))
     try:
         made = convert_sklearn(
             model, name=work.model, initial_types=_types(train),

@@ -17,7 +17,7 @@ from sprat_device.contract.errors import WrongUse
 from sprat_device.inference.sources import open_source
 from sprat_device.inference.sources.folder import Folder
 from sprat_device.inference.sources.lines import Lines
-from sprat_device.inference.sources.reading import as_declared
+from sprat_device.inference.sources.reading import as_declared, parsed
 from sprat_device.inference.sources.replay import Replay, load
 
 WANTED = {"x": np.dtype(np.float32)}
@@ -109,6 +109,15 @@ def test_lines_come_whole_and_a_broken_one_is_a_reading_without_inputs(pipe: tup
     found = [reading.inputs["x"].tolist() if "x" in reading.inputs else None for reading in readings if reading]
     assert found[:4] == [[1, 2, 3], [4, 5, 6], None, None]
     assert np.isnan(found[4][1])
+
+
+def test_null_is_a_missing_number_and_other_things_are_left_for_the_check_to_name() -> None:
+    plain = parsed({"x": [1, None, 2.5]}, WANTED)["x"]
+    assert plain.dtype == WANTED["x"]
+    assert np.isnan(plain[1])
+    for odd in (["a", None, 1], [True, None, 1], [[1], None, 2]):
+        found = parsed({"x": odd}, WANTED)
+        assert "x" not in found or found["x"].dtype == object
 
 
 def test_an_endless_line_is_one_bad_reading_and_what_follows_is_read(
