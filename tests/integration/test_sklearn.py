@@ -49,6 +49,7 @@ from sklearn.preprocessing import (
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
 )
 from sklearn.svm import SVC, SVR, LinearSVC, OneClassSVM
@@ -171,6 +172,8 @@ COLUMNS = ColumnTransformer(
     [
         ((SelectKBest(k=5),), WINE.data),
         ((VarianceThreshold(0.1),), WINE.data),
+        ((SplineTransformer(),), WINE.data),
+        ((SplineTransformer(4, degree=2, include_bias=False, extrapolation="continue"),), WINE.data[:, :3]),
         ((SelectFromModel(RandomForestClassifier(5, random_state=0)),), WINE.data),
         ((StandardScaler(), PolynomialFeatures(3, interaction_only=True)), WINE.data[:, :4]),
         ((StandardScaler(), PolynomialFeatures(3, include_bias=False)), WINE.data[:, :4]),

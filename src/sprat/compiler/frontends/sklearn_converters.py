@@ -15,10 +15,11 @@ from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, PowerTransformer
+from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, PowerTransformer, SplineTransformer
 
 from sprat.compiler.frontends.sklearn_columns import Columns
 from sprat.compiler.frontends.sklearn_graph import Graph, isolation_depths
+from sprat.compiler.frontends.sklearn_splines import splines
 
 Array = npt.NDArray[Any]
 
@@ -75,6 +76,8 @@ def _width(operator: Any, step: Any) -> int:
     match step:
         case Columns():
             return len(step.places)
+        case SplineTransformer():
+            return int(step.n_features_out_)
         case PolynomialFeatures():
             return int(step.n_output_features_)
         case SimpleImputer():
@@ -169,6 +172,7 @@ _RULES: Final[Mapping[type, Callable[[Graph, str, Any], str]]] = {
     FunctionTransformer: _function,
     PolynomialFeatures: _polynomial,
     PowerTransformer: _power,
+    SplineTransformer: splines,
     EllipticEnvelope: _envelope,
     IsolationForest: _isolation,
 }

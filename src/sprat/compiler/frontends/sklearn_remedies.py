@@ -16,13 +16,13 @@ from sprat.compiler.frontends import sklearn_converters
 
 def remedy(step: Any) -> str:
     """Return what to use instead of this step, or nothing where it can be converted."""
-    looked_up = (_by_setting(step), _by_function(step), _by_what_it_learnt(step), _INSTEAD.get(type(step).__name__, ""))
+    looked_up = (_by_setting(step), _by_function(step), _by_what_it_learnt(step), INSTEAD.get(type(step).__name__, ""))
     return next((found for found in looked_up if found), _where_unknown(step))
 
 
 def _by_setting(step: Any) -> str:
     settings = step.get_params(deep=False)
-    for kind, setting, values, instead in _SETTINGS:
+    for kind, setting, values, instead in SETTINGS:
         if type(step).__name__.startswith(kind) and settings.get(setting) in values:
             return instead
     return ""
@@ -54,8 +54,7 @@ def _where_unknown(step: Any) -> str:
     return f"choose one of the {count} estimators that skl2onnx converts, or do this step before the recipe's data"
 
 
-_INSTEAD: Final = {
-    "SplineTransformer": "use PolynomialFeatures or KBinsDiscretizer",
+INSTEAD: Final = {
     "IterativeImputer": "use SimpleImputer",
     "KNNImputer": "use SimpleImputer",
     "RegressorChain": "use MultiOutputRegressor",
@@ -64,10 +63,12 @@ _INSTEAD: Final = {
     "TransformedTargetRegressor": "transform the label in data(), and undo it where the answer is used",
     "RadiusNeighborsClassifier": "use KNeighborsClassifier",
     "RadiusNeighborsRegressor": "use KNeighborsRegressor",
-    "EmpiricalCovariance": "use EllipticEnvelope",
     "DBSCAN": "it cannot judge new rows; use KMeans or LocalOutlierFactor(novelty=True)",
 }
-_SETTINGS: Final = (
+SETTINGS: Final = (
+    ("SplineTransformer", "extrapolation", ("linear", "periodic", "error"), 'use extrapolation="constant" or "continue"'),
+    ("SplineTransformer", "handle_missing", ("zeros",), "put a SimpleImputer before it"),
+    ("SplineTransformer", "sparse_output", (True,), "leave sparse_output out"),
     ("QuantileTransformer", "output_distribution", ("normal",), 'use output_distribution="uniform" or PowerTransformer'),
     ("VotingClassifier", "voting", ("hard",), 'use voting="soft", which gives a probability for each class'),
     ("GradientBoosting", "init", ("zero",), "leave init out"),
