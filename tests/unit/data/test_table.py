@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sprat.data import table
-from sprat.errors import RecipeError
+from sprat.errors import MachineLacks, RecipeError
 
 
 def test_csv_becomes_numbers_where_every_cell_is_one_and_text_elsewhere(tmp_path):
@@ -52,3 +52,10 @@ def test_written_tables_come_back_and_their_bytes_follow_from_the_content(tmp_pa
     found = table.read_table(tmp_path / "1.npz")
     assert found["a"].tolist() == columns["a"].tolist()
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_reader_whose_package_is_absent_says_how_to_get_it():
+    with pytest.raises(
+        MachineLacks, match=r"reading Parquet needs pyarrow; install it with: pip install 'sprat\[compiler\]'"
+    ):
+        table.needed("no_such_module_of_ours", "Parquet", "pyarrow")
