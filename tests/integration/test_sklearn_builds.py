@@ -304,6 +304,16 @@ def test_a_project_that_cannot_be_is_one_sentence(tmp_path, change, said):
     assert "\n" not in str(caught.value)
 
 
+def test_the_threshold_is_of_the_artifact_that_was_chosen(tmp_path):
+    folder = _project(tmp_path / "p", recipe=ANOMALY, factory=DETECTOR, schemes='["trees-quarter"]')
+    (made,) = _built(folder, overrides=("gates.max_drop=1", "gates.min_agreement=0")).bundles
+    with np.load(made.test_set) as rows, load(made.path) as model:
+        found = np.array([answer["label"] for answer in model.run(rows["x"])])
+        odd = rows["labels"] == 1
+    assert found[odd].mean() > 0.7
+    assert found[~odd].mean() < 0.05
+
+
 def test_unusual_rows_are_needed_to_judge_by(tmp_path):
     folder = _project(tmp_path / "p", recipe=ANOMALY, factory=DETECTOR.replace("% 12 == 0", "< 0"))
     with pytest.raises(RecipeError, match="all 120 test rows are 'normal'"):

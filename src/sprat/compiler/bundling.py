@@ -194,9 +194,9 @@ def golden_rows(available: int, recipe: Recipe) -> npt.NDArray[np.int64]:
     return np.linspace(0, available - 1, min(recipe.golden_count, available)).astype(np.int64)
 
 
-def threshold(validation: Part, answers: Array, recipe: Recipe) -> float | None:
-    """Return the anomaly score above which the device gives the label of unusual rows; None for other tasks."""
-    return ranks.threshold(validation.labels, answers) if recipe.task is Task.ANOMALY else None
+def threshold(validation: Part, scores: Array) -> float:
+    """Return the anomaly score above which the device gives the label of unusual rows."""
+    return ranks.threshold(validation.labels, scores)
 
 
 def baseline(train: Part, predicted: Array, recipe: Recipe, *, threshold: float | None = None) -> Baseline:

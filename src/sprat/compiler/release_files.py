@@ -25,7 +25,7 @@ from sprat.compiler.trials import Trial, Trials
 from sprat.data.split import PARTS
 from sprat.data.table import write_table
 from sprat_device.contract.bundle import GoldenSet
-from sprat_device.contract.manifest import Tolerance
+from sprat_device.contract.manifest import Task, Tolerance
 
 if TYPE_CHECKING:
     from sprat.compiler.build import Trained
@@ -117,12 +117,18 @@ class Staging:
         tolerances: dict[str, Tolerance] = {
             trial.runtime: bundling.tolerance(lowering, bundling.answers(trial.golden, lowering)) for trial in passed
         }
-        threshold = bundling.threshold(ingested.parts["validation"], trained.research["validation"], recipe)
+        predicted, threshold = trained.research["train"], None
+        if recipe.task is Task.ANOMALY:
+            # The artifact's own scores: one with fewer trees, say, scores on another scale than the research model.
+            predicted, scores = (
+                self._trials.answers_to(part, lowering, passed[0].runtime) for part in ("train", "validation")
+            )
+            threshold = bundling.threshold(ingested.parts["validation"], scores)
         return Contents(
             threshold=threshold,
             golden=golden,
             baseline=bundling.baseline(
-                ingested.parts["train"], trained.research["train"], recipe, threshold=threshold
+                ingested.parts["train"], predicted, recipe, threshold=threshold
             ),
             runtimes={trial.runtime: target.runtimes[trial.runtime].minimum for trial in passed},
             versions={trial.runtime: trial.version for trial in passed},

@@ -108,6 +108,12 @@ class Trials:
             self._done[scheme, runtime] = self._finished(lowering, runtime, raw)
         self.seconds += time.monotonic() - begun
 
+    def answers_to(self, part: str, lowering: Lowering, runtime: str) -> Array:
+        """Return an artifact's answers to the rows of a part."""
+        inputs = bundling.readings(self._ingested.parts[part].inputs, lowering)
+        raw = self._places[runtime][0].infer(self._bundle(lowering), inputs, runtime=runtime)
+        return bundling.answers(raw, lowering)
+
     def _answered(self, lowering: Lowering, runtime: str) -> Mapping[str, Array] | RunnerFailed:
         """Return the raw outputs for the test rows and, behind them, the golden ones; or why there are none."""
         self._say(f"gates: {lowering.scheme} on {runtime}")
