@@ -18,6 +18,8 @@ Array = npt.NDArray[Any]
 _MOST_NUMBERS: Final = 16
 """Above this many classes a matrix shows shades only."""
 _MOST_CLASSES: Final = 60
+_MOST_RECALLS: Final = 40
+_MOST_POINTS: Final = 4000
 _BINS: Final = 10
 
 
@@ -79,8 +81,12 @@ def confusion(truth: Array, predicted: Array, labels: Sequence[str], *, title: s
 
 @styled
 def recall(truth: Array, predicted: Mapping[str, Array], labels: Sequence[str]) -> str:
-    """Draw the recall of each class for two or more models, joined by a line where they differ."""
+    """Draw the recall of each class for two or more models, joined by a line where they differ; of many, the worst."""
     values = {name: recalls(truth, guess, len(labels)) for name, guess in predicted.items()}
+    if len(labels) > _MOST_RECALLS:
+        lowest = np.min(np.nan_to_num(np.stack(list(values.values())), nan=2.0), axis=0)
+        shown = np.sort(np.argsort(lowest, kind="stable")[:_MOST_RECALLS])
+        labels, values = [labels[i] for i in shown], {name: found[shown] for name, found in values.items()}
     drawn = charts.figure(5.6, min(12.0, 1.2 + 0.27 * len(labels)))
     ax = drawn.subplots()
     table = np.stack(list(values.values()))
@@ -128,7 +134,9 @@ def scatter(truth: Array, predicted: Array, *, title: str) -> str:
     """Draw true values against given ones."""
     drawn = charts.figure(4.2, 4.2)
     ax = drawn.subplots()
-    ax.scatter(truth.ravel(), predicted.ravel(), s=9, color=CHOSEN, alpha=0.5, linewidths=0)
+    # Evenly thinned: a detector's thousands of numbers a row would make a page of many megabytes.
+    step = -(-truth.size // _MOST_POINTS)
+    ax.scatter(truth.ravel()[::step], predicted.ravel()[::step], s=9, color=CHOSEN, alpha=0.5, linewidths=0)
     ends = [float(truth.min()), float(truth.max())]
     ax.plot(ends, ends, color=FAINT, linewidth=0.8, linestyle="--")
     ax.set(xlabel="is", ylabel="answered")

@@ -112,3 +112,16 @@ def test_an_artifact_that_cannot_be_run_gives_no_tensors(tmp_path):
 def test_every_code_that_stops_a_candidate_has_its_words():
     of_builds = {"yardstick", "min-metric", "stale-data", "feature-changed", "nothing-fits"}
     assert {str(code) for code in GateCode} - of_builds == {str(code) for code in explain._MEANING}
+
+
+def test_many_classes_and_many_values_stay_readable_and_small():
+    rng = np.random.default_rng(0)
+    labels = [f"class {i}" for i in range(214)]
+    truth = rng.integers(0, 214, 2000)
+    guess = np.where(truth == 7, 8, truth)
+    shown = answer_charts.recall(truth, {"float": truth, "int8": guess}, labels)
+    assert "class 7<" in shown
+    assert shown.count(">class ") == 40
+    assert len(answer_charts.confusion(truth, guess, labels, title="many")) < 400_000
+    values = rng.normal(size=(20, 15_232))
+    assert len(answer_charts.scatter(values, values + 0.1, title="detector")) < 1_500_000
