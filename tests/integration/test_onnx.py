@@ -24,6 +24,7 @@ from sprat_device.contract import bundle as bundles
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).parents[2]
 QDQ = tuple(name for name in schemes.SCHEMES if name.startswith("qdq-"))
 LOSSY = ("float16-onnx", "dynamic-onnx", "dynamic-onnx-s8-pc", *QDQ)
 
@@ -254,10 +255,25 @@ def test_the_search_tries_a_few_and_the_bundle_says_how_the_best_was_made(tmp_pa
     assert (again / made.name).read_bytes() == made.read_bytes()
 
 
+@pytest.mark.slow
+def test_a_keras_model_is_quantized_as_onnx_where_the_recipe_names_it(tmp_path, capsys):
+    names = ["float32-onnx", "float16-onnx", "dynamic-onnx", "qdq-minmax-u8"]
+    line = ["build", str(ROOT / "models" / "digits"), "--out", str(tmp_path / "out"), "--runner", "local", "--json"]
+    overrides = ["train.epochs=4", "gates.min_metric=0.5", "gates.max_drop=0.2", "gates.min_agreement=0.5"]
+    overrides += ["gates.max_recall_drop=1.0", f"schemes={json.dumps(names)}"]
+    code = cli.main([*line, *(part for item in overrides for part in ("--set", item))])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    rows = {row["scheme"]: row for row in json.loads(said.out)["candidates"]}
+    assert list(rows) == names
+    assert all(row["chosen"] or row["reason"].startswith(("outranked: ", "not-smaller: ")) for row in rows.values())
+    assert rows["float16-onnx"]["size"] < 0.65 * rows["float32-onnx"]["size"]
+
+
 def test_a_target_without_onnx_runtime_is_told_before_anything_runs(tmp_path, capsys):
     folder = onnx_models.project(tmp_path / "p", onnx_models.cnn())
     (folder / "targets").mkdir()
-    text = (Path(__file__).parents[2] / "models" / "targets" / "generic-x86_64.toml").read_text()
+    text = (ROOT / "models" / "targets" / "generic-x86_64.toml").read_text()
     text = text.replace("generic-x86_64", "bare")[: text.index("[runtimes.onnx]") - 20]
     (folder / "targets" / "bare.toml").write_text(text[: text.rindex("]") + 1] + "\n")
     code, lines = _build(folder, capsys, "--target", "bare")

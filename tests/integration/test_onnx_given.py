@@ -216,6 +216,32 @@ def _varint(number):
     return out + bytes([number])
 
 
+def test_a_graph_that_would_take_all_memory_is_one_line(tmp_path):
+    x, y = _value("image", TensorProto.FLOAT, ["n", 4]), _value("y", TensorProto.FLOAT, ["n", 4])
+    path = tmp_path / "m.onnx"
+    shape = numpy_helper.from_array(np.array([10**6, 10**6], np.int64), "shape")
+    huge = [
+        helper.make_node("ConstantOfShape", ["shape"], ["c"]),
+        helper.make_node("ReduceSum", ["c"], ["s"], keepdims=0),
+        helper.make_node("Add", ["image", "s"], ["y"]),
+    ]
+    path.write_bytes(_graph(huge, [x], [y], [shape]).SerializeToString())
+    with pytest.raises(RecipeError, match="cannot run it on the recipe's rows"):
+        _given(path, (2, 4))
+    claimed = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[10**9, 10**9], raw_data=b"0" * 16)
+    path.write_bytes(_graph([helper.make_node("Gemm", ["image", "w"], ["y"])], [x], [y], [claimed]).SerializeToString())
+    with pytest.raises(RecipeError, match="breaks a rule of ONNX"):
+        _given(path, (2, 4))
+
+
+def test_inspect_says_which_file_it_could_not_read(tmp_path, capsys, cnn):
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(cnn.SerializeToString()[:300])
+    assert cli.main(["inspect", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sprat: {path}: not a readable .onnx")
+
+
 def _external(folder, cnn, location):
     model = _copy(cnn)
     tensor = next(t for t in model.graph.initializer if t.name == "fc.weight")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from sprat.compiler.jobs import JobFailed, Jobs
 from sprat.data.table import read_table
-from sprat.errors import BundleRefused, ContractError, WrongUse
+from sprat.errors import BundleRefused, ContractError, RecipeError, WrongUse
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract import frame as frames
 from sprat_device.contract import records
@@ -85,7 +85,7 @@ def _artifact(kind: str) -> Callable[[Path], dict[str, Any]]:
         ):
             try:
                 return {"kind": kind, **jobs.describe(path, kind)}
-            except JobFailed as exc:
+            except (JobFailed, RecipeError) as exc:
                 raise WrongUse(f"{path}: not a readable .{kind} ({exc})") from exc
 
     return describer

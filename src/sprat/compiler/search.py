@@ -70,7 +70,8 @@ def candidates(recipe: Recipe, target: Target) -> tuple[Candidate, ...]:
     found = tuple(
         Candidate(name, facts.format, tuple(r for r in target.runtimes if r in RUNTIMES[facts.format]))
         for name, facts in SCHEMES.items()
-        if recipe.train.framework in facts.frameworks and (name in recipe.schemes if recipe.schemes else facts.default)
+        if recipe.train.framework in facts.frameworks
+        and (name in recipe.schemes if recipe.schemes else facts.tried(recipe.train.framework))
     )
     runnable = tuple(candidate for candidate in found if candidate.runtimes)
     if not runnable:

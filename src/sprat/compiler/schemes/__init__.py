@@ -35,12 +35,20 @@ class SchemeFacts:
     about: str
     default: bool = True
     """Tried where the recipe names no schemes."""
+    only_named: frozenset[str] = frozenset()
+    """Frameworks for which it is tried only where the recipe names it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the module's `scheme(**settings)` is asked for where one file holds a family of schemes."""
 
+    def tried(self, framework: str) -> bool:
+        """Tell whether it is tried unasked."""
+        return self.default and framework not in self.only_named
 
-_GRAPHS: Final = frozenset({"onnx", "sklearn"})
-"""What the ONNX schemes start from: a graph in a file, or one that the pipeline was converted to."""
+
+_GRAPHS: Final = frozenset({"onnx", "sklearn", "keras"})
+"""What the ONNX schemes start from: a graph in a file, or one that the model was converted to."""
+_KERAS: Final = frozenset({"keras"})
+"""Each of them converts the model once more, and TensorFlow Lite has its own quantized schemes."""
 
 
 def _qdq(calibrator: str, activations: str, *, per_channel: bool) -> tuple[str, SchemeFacts]:
@@ -49,16 +57,18 @@ def _qdq(calibrator: str, activations: str, *, per_channel: bool) -> tuple[str, 
     # Three of twelve are tried unasked: the fastest, the most careful one, and the one that outliers hurt least.
     default = (calibrator, activations, per_channel) in _QDQ_TRIED
     settings = {"calibrator": calibrator, "activations": activations, "per_channel": per_channel}
-    return name, SchemeFacts("onnx_qdq", _GRAPHS, Format.ONNX, True, about, default, settings)
+    return name, SchemeFacts("onnx_qdq", _GRAPHS, Format.ONNX, True, about, default, _KERAS, settings)
 
 
 _QDQ_TRIED: Final = {("MinMax", "QUInt8", False), ("MinMax", "QUInt8", True), ("Percentile", "QUInt8", True)}
 _ONNX: Final[Mapping[str, SchemeFacts]] = {
-    "float32-cast": SchemeFacts("onnx_float32", _GRAPHS, Format.ONNX, False, "a float64 graph in float32"),
-    "float16-onnx": SchemeFacts("onnx_float16", _GRAPHS, Format.ONNX, True, "float16 weights, widened at load"),
+    "float32-cast": SchemeFacts("onnx_float32", _GRAPHS - _KERAS, Format.ONNX, False, "a float64 graph in float32"),
+    "float16-onnx": SchemeFacts(
+        "onnx_float16", _GRAPHS, Format.ONNX, True, "float16 weights, widened at load", only_named=_KERAS
+    ),
     "dynamic-onnx": SchemeFacts(
         "onnx_dynamic", _GRAPHS, Format.ONNX, True, "8-bit weights, activations quantized while running",
-        settings={"weights": "QUInt8", "per_channel": False},
+        only_named=_KERAS, settings={"weights": "QUInt8", "per_channel": False},
     ),
     "dynamic-onnx-s8-pc": SchemeFacts(
         "onnx_dynamic", _GRAPHS, Format.ONNX, True, "as dynamic-onnx, signed, a scale per channel", False,

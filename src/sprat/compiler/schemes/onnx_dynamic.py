@@ -14,7 +14,6 @@ from typing import Final
 
 import onnx as onnx_ir
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx
@@ -42,8 +41,7 @@ class Dynamic:
         before = onnx_source.ops(model)
         with tempfile.TemporaryDirectory(prefix="sprat-dynamic-") as folder:
             plain, made = Path(folder) / "plain.onnx", Path(folder) / "made.onnx"
-            # Symbolic shapes would need sympy, and tell nothing where all but the batch is fixed.
-            quant_pre_process(model, plain, skip_symbolic_shape=True)
+            onnx_source.prepare(model, plain)
             quantize_dynamic(
                 plain, made, per_channel=self.per_channel, weight_type=QuantType.from_string(self.weights),
                 reduce_range=self.weights == "QInt8",

@@ -20,7 +20,6 @@ import numpy.typing as npt
 import onnx as onnx_ir
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx, onnx_shapes
@@ -73,8 +72,7 @@ class StaticQdq:
         before = onnx_source.ops(model)
         with tempfile.TemporaryDirectory(prefix="sprat-qdq-") as folder:
             plain, made = Path(folder) / "plain.onnx", Path(folder) / "made.onnx"
-            # Symbolic shapes would need sympy, and tell nothing where all but the batch is fixed.
-            quant_pre_process(model, plain, skip_symbolic_shape=True)
+            onnx_source.prepare(model, plain)
             kept = [node.name for node in onnx_ir.load(plain).graph.node if node.op_type in _KEPT_FLOAT]
             ranges = _ranges(plain, rows) if self.calibrator == "Entropy" else None
             quantize_static(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx as given_file
@@ -37,12 +39,17 @@ class Source:
 
 def float_graph(work: Work, parts: Parts) -> Source:
     """Return the unquantized graph; GateFailed `no-op` where the file is quantized already."""
+    # Imported where they are needed: a given file needs neither TensorFlow nor scikit-learn's converters.
     match work.framework:
         case "onnx":
             given = given_file.given(work, parts())
             source = Source(given.model, given.options)
+        case "keras":
+            from sprat.compiler.schemes import float32_onnx  # noqa: PLC0415
+
+            lowered = float32_onnx.lower(work, parts)
+            source = Source(onnx_file.parse(lowered.artifact, name=work.model), _carried(lowered.options))
         case _:
-            # Imported here: scikit-learn's converters are not needed for a given file.
             from sprat.compiler.schemes import float64_onnx  # noqa: PLC0415
 
             lowered = float64_onnx.lower(work, parts)
@@ -122,6 +129,15 @@ def name_nodes(model: Any) -> None:
         if not node.name or node.name in seen:
             node.name = f"{node.op_type}_{place}"
         seen.add(node.name)
+
+
+def prepare(model: Any, plain: Path) -> None:
+    """Write the graph as the quantizers want it: constants folded, shapes inferred."""
+    source = plain.with_name("source.onnx")
+    source.write_bytes(dump(model))
+    # From a file: handed a model, it takes the weights out of it. Symbolic shapes would need sympy, and tell nothing
+    # where all but the batch is fixed.
+    quant_pre_process(source, plain, skip_symbolic_shape=True)
 
 
 def dump(model: Any) -> bytes:
