@@ -142,3 +142,68 @@ def test_a_search_over_what_the_factory_does_not_take_is_told_before_anything_ru
     assert cli.main([*line, "--set", "search.space.tree={low=3, high=12}"]) == 2
     assert "unknown key 'tree'; did you mean 'trees'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+FAMILIES = '''
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+
+def data():
+    """An exclusive or of two signs: no line tells it."""
+    x = np.random.default_rng(0).normal(size=(600, 2))
+    return {"a": x[:, 0], "b": x[:, 1], "label": (x[:, 0] * x[:, 1] > 0).astype(int)}
+
+
+def noisy(train, *, seed):
+    from sprat.compiler.factory import Part
+
+    x = train.inputs["x"]
+    return Part({"x": x + np.random.default_rng(seed).normal(0, 0.01, x.shape)}, train.labels)
+
+
+def model(train, validation, *, seed, family="linear", size=5):
+    made = {
+        "linear": lambda: LogisticRegression(),
+        "forest": lambda: RandomForestClassifier(size, max_depth=6, random_state=seed),
+    }
+    return made[family]().fit(train.inputs["x"], train.labels)
+'''
+FAMILY_RECIPE = """
+schema = "sprat.recipe/1"
+model = "families"
+task = "classification"
+labels = ["differ", "agree"]
+schemes = ["float64-onnx"]
+[train]
+framework = "sklearn"
+factory = "factory.py"
+augment = "noisy"
+[inputs.x]
+features = ["a", "b"]
+[search]
+trials = 8
+seed = 1
+[search.space]
+family = { choices = ["linear", "forest", "absent"] }
+size = { low = 2, high = 12 }
+[gates]
+max_drop = 0.1
+min_agreement = 0.9
+"""
+
+
+def test_a_search_chooses_among_families_and_one_that_breaks_costs_its_trial(tmp_path, own):
+    (tmp_path / "factory.py").write_text(FAMILIES)
+    (tmp_path / "recipe.toml").write_text(FAMILY_RECIPE)
+    result = build(tmp_path, out=tmp_path / "out", runner="local", settings=own)
+    found = result.facts["search"]
+    assert found["best"]["family"] == "forest"
+    assert found["trials"] == 8
+    assert found["failed"] >= 1
+    assert result.research_metric > 0.85
+    provenance = _manifest(result.bundles[0].path).provenance
+    assert provenance["search"] == found
+    assert provenance["parameters"] == found["best"]
+    assert provenance["augment"] == "noisy"
