@@ -1,4 +1,5 @@
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,20 @@ def test_closing_ends_what_a_worker_started(tmp_path):
     with Jobs(log=tmp_path / "log", timeout_s=25) as jobs:
         jobs.columns(_factory(tmp_path, body), tmp_path / "out.npz")
         assert tree_resident_bytes(int(pid_file.read_text())) > 0
-    state = Path(f"/proc/{pid_file.read_text()}/stat")
-    assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    assert _ended(int(pid_file.read_text()))
+
+
+def _ended(pid: int) -> bool:
+    """Wait a little: a killed process is told of before the kernel has taken it down."""
+    state = Path(f"/proc/{pid}/stat")
+    for _ in range(100):
+        try:
+            if state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_a_failed_job_crosses_process_borders_whole():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sprat_device.contract import acks, enrolment, frame, manifest, records, release, summary, topics, twin
+from sprat_device.contract import acks, arrays, enrolment, frame, manifest, records, release, summary, topics, twin
 from sprat_device.contract.errors import BundleRefused, ContractError
 
 VALID = Path(__file__).parents[2] / "contract" / "valid"
@@ -168,3 +170,14 @@ def test_a_token_is_never_shown() -> None:
     with pytest.raises(ContractError) as caught:
         enrolment.parse_token("sprat1.c2VjcmV0")
     assert "c2VjcmV0" not in str(caught.value)
+
+
+@pytest.mark.parametrize("header", ["{'descr': '<f4', 'shape': (1,", "(" * 200, "{'descr': 3}", "'\\x00", "[]" * 40])
+def test_a_hostile_header_inside_an_npz_is_one_error(header: str) -> None:
+    text = header.encode().ljust(118) + b"\n"
+    npy = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(arrays.zip_entry("x.npy"), npy)
+    with pytest.raises(ContractError):
+        arrays.parse(raw.getvalue(), max_bytes=10_000)
