@@ -7,7 +7,7 @@ from skl2onnx import to_onnx
 from sklearn import datasets
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
@@ -145,6 +145,13 @@ PAIR = np.c_[DIABETES.target, DIABETES.target * 2 + DIABETES.data[:, 2] * 50]
         (_scaled(GradientBoostingRegressor(n_estimators=5, random_state=0)), DIABETES.target),
         (_scaled(HistGradientBoostingRegressor(max_iter=5, random_state=0)), DIABETES.target),
         (_scaled(BaggingRegressor(n_estimators=4, random_state=0)), DIABETES.target),
+        (TransformedTargetRegressor(_scaled(Ridge()), func=np.log, inverse_func=np.exp), DIABETES.target),
+        (TransformedTargetRegressor(_scaled(SVR()), transformer=StandardScaler()), DIABETES.target),
+        (TransformedTargetRegressor(RandomForestRegressor(4, random_state=0), transformer=MinMaxScaler()), PAIR),
+        (
+            _scaled(TransformedTargetRegressor(LinearRegression(), func=np.sqrt, inverse_func=np.square)),
+            DIABETES.target,
+        ),
         (_scaled(LinearRegression()), PAIR),
         (_scaled(RandomForestRegressor(5, random_state=0)), PAIR),
         (_scaled(KNeighborsRegressor()), PAIR),

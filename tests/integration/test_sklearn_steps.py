@@ -8,7 +8,7 @@ import pytest
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -17,9 +17,7 @@ from sklearn.ensemble import (
 from sklearn.feature_selection import RFE
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import (
-    LogisticRegression,
-)
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
@@ -29,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
+    PowerTransformer,
     QuantileTransformer,
     SplineTransformer,
     StandardScaler,
@@ -97,6 +96,7 @@ REFUSED = [
     (HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]), "put an OrdinalEncoder"),
     (make_pipeline(KNNImputer(), LogisticRegression()), "use SimpleImputer"),
     (make_pipeline(StandardScaler(), Nystroem(n_components=5), LogisticRegression()), "that skl2onnx converts"),
+    (TransformedTargetRegressor(LinearRegression(), transformer=PowerTransformer()), "its inverse_func must be one"),
     (_scaled(NearestCentroid()), "step 'nearestcentroid'"),
 ]
 

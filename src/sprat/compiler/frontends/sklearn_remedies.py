@@ -11,7 +11,7 @@ import numpy as np
 from skl2onnx import supported_converters
 from skl2onnx._supported_operators import sklearn_operator_name_map
 
-from sprat.compiler.frontends import sklearn_converters
+from sprat.compiler.frontends import sklearn_converters, sklearn_target
 
 
 def remedy(step: Any) -> str:
@@ -44,11 +44,14 @@ def _by_what_it_learnt(step: Any) -> str:
         return "it answers categories otherwise in ONNX; put an OrdinalEncoder or OneHotEncoder before it"
     if type(step).__name__ == "OneVsRestClassifier" and not hasattr(step, "predict_proba"):
         return f"use {type(step.estimator).__name__} alone, which tells several classes apart by itself"
-    return ""
+    return sklearn_target.remedy(step) if type(step).__name__ == "TransformedTargetRegressor" else ""
 
 
 def _where_unknown(step: Any) -> str:
-    if type(step) in sklearn_operator_name_map or type(step) in sklearn_converters.converters():
+    if type(step) in sklearn_operator_name_map or type(step) in {
+        **sklearn_converters.converters(),
+        **sklearn_target.converters(),
+    }:
         return ""
     count = len(supported_converters())
     return f"choose one of the {count} estimators that skl2onnx converts, or do this step before the recipe's data"
@@ -60,7 +63,6 @@ INSTEAD: Final = {
     "RegressorChain": "use MultiOutputRegressor",
     "ClassifierChain": "build one recipe for each label",
     "MultiOutputClassifier": "build one recipe for each label",
-    "TransformedTargetRegressor": "transform the label in data(), and undo it where the answer is used",
     "RadiusNeighborsClassifier": "use KNeighborsClassifier",
     "RadiusNeighborsRegressor": "use KNeighborsRegressor",
     "DBSCAN": "it cannot judge new rows; use KMeans or LocalOutlierFactor(novelty=True)",

@@ -23,6 +23,7 @@ from sprat.compiler.frontends import (
     sklearn_islands,
     sklearn_plain,
     sklearn_steps,
+    sklearn_target,
 )
 from sprat.compiler.frontends.sklearn_answers import CENTRES, DECISION, DETECTOR
 from sprat.compiler.work import Lowered, Work
@@ -30,6 +31,8 @@ from sprat.errors import RecipeError
 
 _OPSET: Final = 21
 _SCORE: Final = "score"
+_OWN: Final = (sklearn_islands, sklearn_converters, sklearn_target)
+"""What is converted by functions of our own."""
 
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
@@ -47,8 +50,8 @@ def convert(model: Any, work: Work, parts: Callable[[], Mapping[str, Part]]) -> 
         made = convert_sklearn(
             model, name=work.model, initial_types=_types(train),
             options=_options(model, kind), target_opset={"": _OPSET, "ai.onnx.ml": 3},
-            custom_conversion_functions={**sklearn_islands.converters(), **sklearn_converters.converters()},
-            custom_shape_calculators={**sklearn_islands.shapes(), **sklearn_converters.shapes()},
+            custom_conversion_functions={key: value for room in _OWN for key, value in room.converters().items()},
+            custom_shape_calculators={key: value for room in _OWN for key, value in room.shapes().items()},
         )  # fmt: skip
     except Exception as exc:
         # skl2onnx raises whatever its converters do: the step's name is what helps.
