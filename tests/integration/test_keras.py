@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 
 DATA = """
+import numpy as np
 
 def data():
     # Three kinds of waves in three channels, with noise.
@@ -147,3 +148,107 @@ def test_each_kind_of_model_passes_gate_a_as_tflite_and_as_onnx(tmp_path, kind):
     assert rows["float32"].runtimes == ("litert",), rows["float32"].reason
     assert rows["float32-onnx"].runtimes == ("onnx",), rows["float32-onnx"].reason
     assert result.research_metric > result.yardstick
+
+
+LONG = """
+def model(train, validation, *, seed, epochs=2):
+    import keras
+    from keras import layers
+    x = keras.Input((160, 3), name="x")
+    wide = layers.GlobalMaxPooling1D()(layers.Conv1D(16, 5, activation="relu")(x))
+    both = layers.Concatenate()([layers.LSTM(4)(x), wide])
+    return trained(keras.Model(x, layers.Dense(3, activation="softmax")(both)), train, epochs)
+"""
+
+
+@pytest.mark.slow
+def test_int8_of_a_long_lstm_crashes_the_converter_and_costs_one_candidate(tmp_path):
+    folder = project(
+        tmp_path / "long", LONG, "float32", "int8", "dynamic", data=DATA.replace("arange(16)", "arange(160)")
+    )
+    result = build(folder, out=tmp_path / "out", runner="local")
+    rows = rows_of(result)
+    assert rows["int8"].reason.startswith("conversion-failed: the process ended with signal 11")
+    # The worker was started again: what came after the crash is there.
+    assert rows["dynamic"].size > 0
+    assert rows["float32"].runtimes == ("litert",)
+
+
+@pytest.mark.slow
+def test_a_short_lstm_is_written_out_and_so_quantized(tmp_path):
+    folder = project(tmp_path / "lstm", MODELS["lstm"], "int8", "int16x8")
+    result = build(folder, out=tmp_path / "out", runner="local")
+    rows = rows_of(result)
+    assert rows["int8"].runtimes == ("litert",), rows["int8"].reason
+    assert rows["int16x8"].runtimes == ("litert",), rows["int16x8"].reason
+    manifest = manifest_of(result)
+    assert manifest.provenance["options"]["unrolled"] is True
+    assert "WHILE" not in manifest.provenance["ops"]
+
+
+@pytest.mark.slow
+def test_schemes_of_a_small_network_say_what_they_did(tmp_path):
+    names = ("float32", "dynamic", "int8-full", "int16x8", "int8-mixed")
+    folder = project(tmp_path / "conv", MODELS["convolution"].replace("64", "8").replace("32", "8"), *names)
+    rows = rows_of(build(folder, out=tmp_path / "out", runner="local"))
+    # Weights of less than 1,024 numbers stay float, and the converter says nothing of it.
+    assert rows["dynamic"].reason.startswith("no-op: ")
+    assert rows["int16x8"].agreement > 0.97
+    assert rows["int8-mixed"].reason.split(":")[0] in {"not-needed", "outranked", "not-smaller", "conversion-failed"}
+
+
+FEATURES = """
+import numpy as np
+
+def data():
+    from sklearn.datasets import load_breast_cancer
+    found = load_breast_cancer()  # 30 features, from thousandths to thousands
+    return {"x": found.data.astype("float32"), "kind": found.target}
+"""
+SCALED = """
+def model(train, validation, *, seed, folded=False, epochs=30):
+    import keras
+    from keras import layers
+    rows = train.inputs["x"]
+    scale = layers.Normalization()
+    scale.adapt(rows)
+    first = layers.Dense(24, activation="relu")
+    network = keras.Sequential([keras.Input((30,), name="x"), scale, first, layers.Dense(2, activation="softmax")])
+    network.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
+    network.fit(rows, train.labels, batch_size=32, epochs=epochs, verbose=0)
+    if not folded:
+        return network
+    weights, bias = first.get_weights()
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    plain = keras.Sequential([keras.Input((30,), name="x"), layers.Dense(24, activation="relu"), network.layers[-1]])
+    plain.layers[0].set_weights([weights / deviation[:, None], bias - (mean / deviation) @ weights])
+    return plain
+"""
+
+
+@pytest.mark.slow
+def test_a_normalization_in_the_graph_keeps_int8_accurate_and_one_folded_into_weights_does_not(tmp_path):
+    recipe = RECIPE.replace('labels = ["slow", "middle", "fast"]', 'labels = ["malignant", "benign"]')
+    folder = project(tmp_path / "scaled", SCALED, "float32", "int8", "int8-mixed", data=FEATURES, recipe=recipe)
+    kept = build(folder, out=tmp_path / "kept", runner="local")
+    folded = build(folder, out=tmp_path / "folded", runner="local", overrides=("train.folded=true",))
+    # Folded, the float model is the same, and nothing can be left float to save it.
+    assert rows_of(folded)["float32"].chosen
+    assert rows_of(folded)["float32"].metric == pytest.approx(rows_of(kept)["float32"].metric, abs=0.02)
+    assert "litert" not in rows_of(folded)["int8"].runtimes
+    # In the graph it is found, left float, and all else is int8: as accurate as float.
+    rows = rows_of(kept)
+    assert rows["int8"].reason.startswith("metric-drop: ")
+    assert rows["int8-mixed"].chosen, rows["int8-mixed"].reason
+    assert rows["int8-mixed"].metric > rows["float32"].metric - 0.02
+    left = manifest_of(kept).provenance["options"]["float_layers"]
+    assert any("normalization" in name and name.endswith("Sub") for name in left)
+
+
+def test_keras_to_onnx_gives_the_same_bytes_in_another_process(tmp_path):
+    folder = project(tmp_path / "bytes", MODELS["lstm"], "float32-onnx")
+    first, again = (
+        build(folder, out=tmp_path / name, runner="local", cache=False, overrides=("train.epochs=4",))
+        for name in ("one", "two")
+    )
+    assert first.bundles[0].sha256 == again.bundles[0].sha256

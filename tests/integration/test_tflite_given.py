@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from tests import wake_word
 
 from sprat import cli, load
@@ -182,3 +183,29 @@ def test_rows_of_another_shape_name_both_shapes(wake, tmp_path, capsys, sequence
     np.savez(wake / "rows.npz", input_audio=sequences[:, :, :, :20])
     assert cli.main(["build", str(wake), "--out", str(tmp_path / "out"), "--quiet"]) == 2
     assert "expected a sequence of readings of shape [3, 40]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_file_that_answers_wrongly_on_one_runtime_is_not_listed_for_it(tmp_path):
+    """litert-quantizer's dynamic file runs on tflite-runtime 2.14 without an error, and is wrong there."""
+    made = build(
+        ROOT / "models" / "digits", out=tmp_path / "digits", runner="local",
+        overrides=("train.epochs=8", "gates.min_metric=0.8", 'schemes=["float32"]'),
+    ).bundles[0]  # fmt: skip
+    with made.path.open("rb") as file, bundles.read(file) as bundle, (tmp_path / "m.tflite").open("wb") as into:
+        bundle.copy_artifact(into)
+    found = load_digits()
+    rows = {"image": found.images.astype(np.float32)[..., None], "digit": found.target}
+    head, tail = (ROOT / "models" / "digits" / "recipe.toml").read_text().split("[train]")
+    head = "\n".join(line for line in head.splitlines() if not line.startswith("schemes"))
+    head = head.replace("label =", 'file = "rows.npz"\nlabel =')
+    recipe = f'{head}\n[train]\nframework = "tflite"\ngiven = "model.tflite"\n\n{tail[tail.index("[inputs") :]}'
+    folder = project(tmp_path / "given", recipe, (tmp_path / "m.tflite").read_bytes(), rows)
+    result = build(folder, out=tmp_path / "out")
+    rows = {one.scheme: one for one in result.candidates}
+    if "tflite" not in rows["given"].runtimes:
+        pytest.skip("no environment with tflite-runtime here: `sprat runtimes add tflite`")
+    assert rows["given-dynamic"].runtimes == ("litert",)
+    assert rows["given-dynamic"].agreement < 0.5
+    assert set(rows["given-int8"].runtimes) == {"litert", "tflite"}
+    assert rows["given-int8"].chosen

@@ -16,33 +16,38 @@ import tensorflow as tf
 from sprat.compiler.frontends import outputs
 from sprat.compiler.states import MEMORIES, VARIABLES
 from sprat.compiler.work import Lowered, TensorFacts
-from sprat.errors import RecipeError
 
 MAX_SIZE: Final = 512 * 1024 * 1024
 
 
+class Unreadable(ValueError):
+    """The file is no `.tflite` that this project handles; the message says why."""
+
+
 def open_file(artifact: bytes, *, reference: bool = False) -> Any:
-    """Return an interpreter with its tensors allocated, on optimised or reference kernels; RecipeError says why not."""
+    """Return an interpreter with its tensors allocated, on TensorFlow's optimised or reference kernels; Unreadable says why not."""
     if artifact[4:8] != b"TFL3":
-        raise RecipeError(f"not a .tflite: its mark is {artifact[4:8]!r}, expected b'TFL3'")
+        raise Unreadable(f"not a .tflite: its mark is {artifact[4:8]!r}, expected b'TFL3'")
     if len(artifact) > MAX_SIZE:
-        raise RecipeError(f".tflite of {len(artifact)} bytes, at most {MAX_SIZE} are read")
+        raise Unreadable(f".tflite of {len(artifact)} bytes, at most {MAX_SIZE} are read")
     kinds = tf.lite.experimental.OpResolverType
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf.lite.Interpreter announces its successor on every use
             interpreter = tf.lite.Interpreter(
                 model_content=artifact,
-                experimental_op_resolver_type=kinds.BUILTIN_REF if reference else kinds.AUTO,
+                experimental_op_resolver_type=kinds.BUILTIN_REF
+                if reference
+                else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as exc:
-        raise RecipeError(f"no interpreter takes this .tflite ({' '.join(str(exc).split())[:200]})") from exc
+        raise Unreadable(f"no interpreter takes this .tflite ({' '.join(str(exc).split())[:200]})") from exc
     return interpreter
 
 
 def lowered(artifact: bytes, options: Mapping[str, Any]) -> Lowered:
-    """Read inputs, outputs and operators; RecipeError for a file that leaves a dimension open or has many signatures."""
+    """Read inputs, outputs and operators; Unreadable for a file that leaves a dimension open or has many signatures."""
     interpreter = open_file(artifact)
     ins, outs = places(interpreter)
     return Lowered(
@@ -94,8 +99,8 @@ def is_stateful(interpreter: Any) -> bool:
 
 
 def ops(interpreter: Any) -> tuple[str, ...]:
-    """Return the operators in use, without what an optimised interpreter put in their place."""
-    return tuple(sorted({op["op_name"] for op in interpreter._get_ops_details()} - {"DELEGATE"}))
+    """Return the operators in use."""
+    return tuple(sorted({op["op_name"] for op in interpreter._get_ops_details()}))
 
 
 def quantized(interpreter: Any) -> int:
@@ -112,7 +117,7 @@ def places(interpreter: Any) -> tuple[dict[int, str], dict[int, str]]:
     signatures = interpreter._get_full_signature_list()  # the public list leaves the places out
     if len(signatures) > 1:
         names = ", ".join(sorted(signatures))
-        raise RecipeError(
+        raise Unreadable(
             f"the .tflite has {len(signatures)} signatures ({names}), expected one; export one of them alone"
         )
     if not signatures:
@@ -127,7 +132,7 @@ def _facts(detail: Mapping[str, Any], names: Mapping[int, str]) -> TensorFacts:
     # The allocated shape has 1 where the file leaves a dimension open; only the batch may be open.
     open_places = [place for place, size in enumerate(detail["shape_signature"]) if place and size < 1]
     if open_places:
-        raise RecipeError(
+        raise Unreadable(
             f"tensor {name!r} leaves dimension {open_places[0]} of {list(detail['shape_signature'])} open; "
             "export the model with a fixed shape"
         )

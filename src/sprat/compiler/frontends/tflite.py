@@ -29,7 +29,7 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, Array]:
         interpreter = flatbuffer.open_file(raw, reference=True)
         _require_state(set(flatbuffer.ops(interpreter)), work)
         _require_inputs(interpreter, work, parts["train"])
-    except RecipeError as exc:
+    except (RecipeError, flatbuffer.Unreadable) as exc:
         raise RecipeError(f"{Path(work.given).name}: {exc}") from exc
     if work.stream:
         return {name: _streamed(raw, part.inputs, work) for name, part in parts.items()}
