@@ -1,5 +1,6 @@
 """The ONNX schemes on real conversions: what each makes, when it is none, and that it makes the same bytes again."""
 
+import functools
 import hashlib
 import json
 import os
@@ -43,6 +44,12 @@ def given(tmp_path_factory):
     return _work(path), _parts()
 
 
+@pytest.fixture(scope="module")
+def made(given):
+    """What a scheme makes of it, converted once for all tests that only look at it."""
+    return functools.cache(lambda name: _lower(name, given))
+
+
 def _work(path):
     return Work("", "onnx", "classification", "given", given=str(path), input_names=("image",))
 
@@ -80,26 +87,26 @@ def _manifest(document):
 
 
 @pytest.mark.parametrize("name", LOSSY)
-def test_every_scheme_gives_a_smaller_file_with_the_same_answers(given, name):
-    plain, made = _lower("given-onnx", given), _lower(name, given)
+def test_every_scheme_gives_a_smaller_file_with_the_same_answers(made, name):
+    plain, one = made("given-onnx"), made(name)
     images, _ = onnx_models.digits()
     rows = images[1300:1450]
-    off = np.abs(_answers(plain.artifact, rows) - _answers(made.artifact, rows))
-    agreed = np.mean(_answers(plain.artifact, rows).argmax(1) == _answers(made.artifact, rows).argmax(1))
+    off = np.abs(_answers(plain.artifact, rows) - _answers(one.artifact, rows))
+    agreed = np.mean(_answers(plain.artifact, rows).argmax(1) == _answers(one.artifact, rows).argmax(1))
     assert agreed > 0.95
     assert 0 < off.max() < 0.4
-    assert len(made.artifact) < len(plain.artifact) * (0.52 if name == "float16-onnx" else 0.32)
-    assert made.inputs == plain.inputs
-    assert made.outputs == plain.outputs
-    assert {op.split(".")[-1] for op in made.ops} >= {"Softmax"}
+    assert len(one.artifact) < len(plain.artifact) * (0.52 if name == "float16-onnx" else 0.32)
+    assert one.inputs == plain.inputs
+    assert one.outputs == plain.outputs
+    assert {op.split(".")[-1] for op in one.ops} >= {"Softmax"}
 
 
-def test_the_grid_is_twelve_different_files(given):
-    made = {name: _lower(name, given) for name in QDQ}
+def test_the_grid_is_twelve_different_files(made):
     assert len(QDQ) == 12
     # ONNX Runtime's own setting of Entropy has one range to choose from and gives the bytes of MinMax.
-    assert len({hashlib.sha256(one.artifact).hexdigest() for one in made.values()}) == 12
-    for name, one in made.items():
+    assert len({hashlib.sha256(one.artifact).hexdigest() for one in map(made, QDQ)}) == 12
+    for name in QDQ:
+        one = made(name)
         model = onnx.load_from_string(one.artifact)
         values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         scales = [values[node.input[1]] for node in model.graph.node if node.op_type == "DequantizeLinear"]
@@ -113,8 +120,8 @@ def test_the_grid_is_twelve_different_files(given):
         assert "ai.onnx.DequantizeLinear" in one.ops
 
 
-def test_signed_weights_leave_a_bit_for_cpus_that_saturate(given):
-    model = onnx.load_from_string(_lower("qdq-minmax-u8-pc", given).artifact)
+def test_signed_weights_leave_a_bit_for_cpus_that_saturate(made):
+    model = onnx.load_from_string(made("qdq-minmax-u8-pc").artifact)
     weights = [numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == TensorProto.INT8 and t.dims]
     assert max(int(np.abs(w.astype(int)).max()) for w in weights if w.ndim > 1) <= 64
 
@@ -129,9 +136,9 @@ for name in sys.argv[2:]:
 """
 
 
-def test_the_same_bytes_twice_and_in_two_processes(given):
+def test_the_same_bytes_twice_and_in_two_processes(given, made):
     names = ("float16-onnx", "dynamic-onnx", "qdq-minmax-u8-pc", "qdq-percentile-s8", "qdq-entropy-u8")
-    here = [f"{name} {hashlib.sha256(_lower(name, given).artifact).hexdigest()}" for name in names]
+    here = [f"{name} {hashlib.sha256(made(name).artifact).hexdigest()}" for name in names]
     assert here == [f"{name} {hashlib.sha256(_lower(name, given).artifact).hexdigest()}" for name in names]
     for seed in ("1", "2"):
         done = subprocess.run(
@@ -168,9 +175,9 @@ def test_nothing_to_quantize_is_a_no_op(tmp_path, name):
     assert caught.value.code == GateCode.NO_OP
 
 
-def test_what_is_quantized_already_is_not_quantized_again(tmp_path, given):
+def test_what_is_quantized_already_is_not_quantized_again(tmp_path, made):
     path = tmp_path / "q.onnx"
-    path.write_bytes(_lower("qdq-minmax-u8", given).artifact)
+    path.write_bytes(made("qdq-minmax-u8").artifact)
     for name in ("float32-cast", "float16-onnx", "dynamic-onnx", "qdq-minmax-u8"):
         with pytest.raises(GateFailed, match="quantized already") as caught:
             _lower(name, (_work(path), _parts()))
