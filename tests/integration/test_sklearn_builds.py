@@ -151,6 +151,24 @@ def test_a_regressor_of_two_values_gives_both(tmp_path):
     assert answer["outputs"] == pytest.approx([4.0, 3.0], abs=0.6)
 
 
+def test_columns_of_their_own_are_the_values_of_one_regression(tmp_path):
+    recipe = PAIR.replace('label = "both"', 'label = "sum"\nmore_labels = ["product"]')
+    factory = TWO_VALUES.replace(
+        '"both": np.stack([x.sum(axis=1), x[:, 0] * x[:, 1]], axis=1)',
+        '"sum": x.sum(axis=1), "product": x.prod(axis=1)',
+    )
+    folder = _project(tmp_path / "p", recipe=recipe, factory=factory)
+    (made,) = _built(folder).bundles
+    assert _manifest(made.path).outputs[0].features == ("sum", "product")
+    with load(made.path) as model:
+        (answer,) = model.run([[3.0, 1.0]])
+    assert answer["outputs"] == pytest.approx([4.0, 3.0], abs=0.6)
+    with pytest.raises(RecipeError, match=r"more_labels.*only a regression"):
+        _built(folder, overrides=("task=anomaly", "metric=roc_auc"))
+    with pytest.raises(RecipeError, match="column 'ratio' is missing"):
+        _built(folder, overrides=('data.more_labels=["ratio"]',))
+
+
 GAPS = """
 task = "classification"
 labels = ["low", "high"]

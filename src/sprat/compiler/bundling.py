@@ -250,13 +250,19 @@ def _no_answer(facts: TensorFacts, lowering: Lowering) -> dict[str, Any]:
     return {"meaning": ""} if lowering.answer and facts.name not in lowering.answer else {}
 
 
+def _value_names(facts: TensorFacts, recipe: Recipe) -> tuple[str, ...]:
+    """Return what each value of an output is, where a regression predicts several columns."""
+    names = (recipe.data.label, *recipe.data.more_labels)
+    return names if len(names) > 1 and facts.shape[-1] == len(names) else ()
+
+
 def _output(facts: TensorFacts, recipe: Recipe, threshold: float | None) -> TensorSpec:
     meaning = _MEANINGS[recipe.task]
     if recipe.task is Task.CLASSIFICATION and facts.name == DECISION:
         meaning = DECISION
     return TensorSpec(
         name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
-        meaning=meaning, threshold=threshold,
+        meaning=meaning, threshold=threshold, features=_value_names(facts, recipe),
     )  # fmt: skip
 
 

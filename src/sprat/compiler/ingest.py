@@ -202,8 +202,12 @@ def _labels(table: Table, recipe: Recipe) -> Array:
     values = column(table, recipe.data.label, asked_by=recipe.place(("data", "label")))
     if recipe.task is not Task.REGRESSION:
         return label_sets.encode(values, recipe.labels)
-    _require_numbers(values, recipe.data.label)
-    return np.asarray(values, np.float64).reshape(len(values), -1)
+    asked_by = recipe.place(("data", "more_labels"))
+    names = (recipe.data.label, *recipe.data.more_labels)
+    columns = [values, *(column(table, name, asked_by=asked_by) for name in names[1:])]
+    for name, found in zip(names, columns, strict=True):
+        _require_numbers(found, name)
+    return np.concatenate([np.asarray(found, np.float64).reshape(len(found), -1) for found in columns], axis=1)
 
 
 def _require_judgeable(labels: Array, recipe: Recipe) -> None:

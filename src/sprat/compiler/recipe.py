@@ -58,6 +58,8 @@ class DataPlan:
 
     file: str = ""
     label: str = "label"
+    more_labels: tuple[str, ...] = ()
+    """Further columns of values that a regression predicts beside `label`, in this order."""
     split: SplitPlan = field(default_factory=SplitPlan)
     time: str = ""
     """The column that says when a row was taken: ISO 8601, or seconds since 1970 in UTC."""
@@ -151,6 +153,8 @@ def _recipe(top: Section) -> Recipe:
         raise top.wrong("labels", list(recipe.labels), "the names of at least two classes, in order")
     if task is Task.ANOMALY and len(recipe.labels) != 2:
         raise top.wrong("labels", list(recipe.labels), "two names: of the normal rows (0) and of the unusual ones (1)")
+    if recipe.data.more_labels and task is not Task.REGRESSION:
+        raise top.wrong("data.more_labels", list(recipe.data.more_labels), "none: only a regression has several values")
     if not recipe.data.label and not recipe.train.given:
         raise top.wrong("data.label", "", "the column of labels; only a given model's own answers can stand in for them")
     if not recipe.inputs:
@@ -162,6 +166,7 @@ def _data(section: Section) -> DataPlan:
     data = DataPlan(
         file=section.take("file", str, default=""),
         label=section.take("label", str, default="label"),
+        more_labels=section.strings("more_labels", default=()),
         time=section.take("time", str, default=""),
         max_age_days=section.take("max_age_days", float, default=0.0),
         since=section.take("since", str, default=""),
