@@ -112,10 +112,11 @@ def test_the_same_forest_gives_the_same_bytes_twice_and_in_another_process(fores
 
 @pytest.mark.slow
 def test_a_net_gives_the_same_bytes_whatever_the_jobs_and_the_cache(net, tmp_path, own):
-    one, _, first = _build(net, tmp_path / "1", own, cache=False)
-    three, _, second = _build(net, tmp_path / "2", own, jobs=3)
-    again, steps, third = _build(net, tmp_path / "3", own)
-    assert len(one.candidates) >= 5
+    some = ('schemes=["float32", "float16", "int8", "int8-full", "float32-onnx"]',)
+    one, _, first = _build(net, tmp_path / "1", own, cache=False, overrides=some)
+    three, _, second = _build(net, tmp_path / "2", own, jobs=3, overrides=some)
+    again, steps, third = _build(net, tmp_path / "3", own, overrides=some)
+    assert len(one.candidates) == 5
     assert first == second == third
     assert not any(step.startswith("converting") for step in steps)
     plain = [[(row.scheme, row.size, row.metric, row.chosen) for row in r.candidates] for r in (one, three, again)]
@@ -146,11 +147,13 @@ def test_another_factory_or_seed_is_not_taken_from_the_cache(forest, tmp_path, o
 
 def test_a_damaged_cache_entry_is_made_again_and_told(forest, tmp_path, own):
     _, _, first = _build(forest, tmp_path / "1", own)
-    for entry in (tmp_path / "cache").glob("*.entry"):
+    entries = list((tmp_path / "cache").glob("*.entry"))
+    for entry in entries:
         entry.write_bytes(entry.read_bytes()[:-5])
     result, _, second = _build(forest, tmp_path / "2", own)
     assert first == second
-    assert sum("was damaged" in warning for warning in result.warnings) == 2
+    assert len(entries) >= 2
+    assert sum("was damaged" in warning for warning in result.warnings) == len(entries)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +217,7 @@ def test_a_converter_that_kills_itself_is_one_failed_candidate(net, tmp_path, ow
 @pytest.fixture
 def cluster(tmp_path):
     """A real scheduler and a real worker, each a process of its own; yields their address for `--jobs`."""
+    clusters.made_by.cache_clear()  # a source that was edited during a long run of tests is no other version
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
