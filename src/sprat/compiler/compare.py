@@ -16,7 +16,9 @@ _AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "versions": ("versions", "python"),
 }
 """Which of the facts belong where; what stands nowhere is a setting."""
-_RESULTS: Final = frozenset({"metric", "research_metric", "yardstick", "source_sha256", "about"})
+_RESULTS: Final = frozenset(
+    {"metric", "research_metric", "yardstick", "linear_yardstick", "source_sha256", "about", "search.value"}
+)
 """What came out of a build, or only describes it."""
 _ABSENT: Final = "none"
 
@@ -100,7 +102,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return nested facts under dotted names, each as text; an empty table leaves nothing."""
     found: dict[str, str] = {}
     for key, value in facts.items():
-        if not prefix and key in _RESULTS:
+        if prefix + key in _RESULTS:
             continue
         if isinstance(value, Mapping):
             found |= _flat(value, f"{prefix}{key}.")

@@ -17,7 +17,8 @@ def _document(metric, *, seed=1, data="aa" * 32, tensorflow="2.21.0", code="dd",
     )  # fmt: skip
     facts = {
         "data_sha256": data, "recipe_sha256": "bb" * 32, "files": {"factory.py": code}, "seeds": {"train": seed, "split": 1}, "parameters": {"epochs": 3},
-        "versions": {"tensorflow": tensorflow}, "python": "3.11.7", "research_metric": metric,
+        "versions": {"tensorflow": tensorflow}, "python": "3.11.7", "research_metric": metric, "linear_yardstick": metric / 2,
+        "search": {"trials": 5, "value": metric},
     }  # fmt: skip
     return BuildResult("m", "accuracy", metric, 0.5, (), (row,), facts=facts).document()
 
