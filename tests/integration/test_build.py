@@ -178,6 +178,10 @@ def test_two_targets_get_a_folder_each_and_a_run_is_kept(tmp_path, capsys):
         (["--set", "gates.min_metric=0.9999"], 1, "min-metric: "),
         (["--data", "nothing"], 2, "snapshot 'nothing'"),
         (["--runner", "env:none"], 4, "sprat runtimes add none"),
+        (["--runner", "ssh:-oProxyCommand=x"], 2, "expected ssh:HOST or ssh:USER@HOST"),
+        (["--runner", "telnet:box"], 2, "expected local, env:NAME or ssh:HOST"),
+        (["--jobs", "none"], 2, "--jobs 'none': expected 1 to 256, or dask://host:port"),
+        (["--set", "limits.pi-9.latency_us=4"], 2, "--set limits.pi-9.latency_us: unknown key 'pi-9'"),
     ],
 )
 def test_what_cannot_be_built_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, code, said):

@@ -20,9 +20,9 @@ KEYS: Final[tuple[str, ...]] = ("bundle_kib", "memory_kib", "latency_us")
 def apply(targets: Sequence[Target], recipe: Recipe) -> tuple[Target, ...]:
     """Return the targets with the recipe's limits in place of their own; RecipeError for limits of no target of it."""
     known = tuple(dict.fromkeys((*recipe.targets, *(target.name for target in targets))))
-    for name in recipe.limits:
+    for name, own in recipe.limits.items():
         if name not in known:
-            raise RecipeError(unknown_key(name, known, recipe.place(("limits", name))))
+            raise RecipeError(unknown_key(name, known, recipe.place(("limits", name, *list(own)[:1]))))
     return tuple(_with(target, dict(recipe.limits.get(target.name, {}))) for target in targets)
 
 
