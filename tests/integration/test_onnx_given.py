@@ -11,6 +11,7 @@ import onnx
 import pytest
 import sklearn
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.linear_model import LogisticRegression
 from tests import onnx_models
 
 from sprat import cli, load
@@ -137,12 +138,37 @@ def test_of_several_outputs_the_recipe_says_which_is_the_answer(tmp_path, capsys
     assert code == 0, document
     with Path(document["bundles"][0]["path"]).open("rb") as file, bundles.read(file) as bundle:
         outputs = {one.name: one.meaning for one in bundle.manifest.outputs}
-    assert list(outputs) == ["logits", "scores"]
-    assert outputs["scores"] == "probabilities"
+    assert outputs == {"logits": "", "scores": "probabilities"}
     folder = onnx_models.project(tmp_path / "r", model, lines=f'answer = ["score"]\n{ends}')
     code, lines = _build(folder, capsys)
     assert code == 2
     assert "output 'score' is not in the model, which has logits, scores" in lines[-1]
+
+
+def test_one_probability_of_two_classes_is_read_as_a_classifier(tmp_path, capsys):
+    images, classes = onnx_models.digits()
+    even = LogisticRegression(max_iter=300).fit(images[:900].reshape(900, -1), classes[:900] % 2)
+    weights = [
+        numpy_helper.from_array(np.float32(even.coef_), "w"),
+        numpy_helper.from_array(np.float32(even.intercept_), "b"),
+    ]
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["logit"], transB=1),
+        helper.make_node("Sigmoid", ["logit"], ["p"]),
+    ]
+    image, p = _value("image", TensorProto.FLOAT, ["n", 1, 8, 8]), _value("p", TensorProto.FLOAT, ["n", 1])
+    folder = onnx_models.project(tmp_path / "p", _graph(nodes, [image], [p], weights), lines='schemes = ["given-onnx"]')
+    np.savez(folder / "rows.npz", image=images[900:], label=np.where(classes[900:] % 2, "odd", "even"))
+    text = (folder / "recipe.toml").read_text()
+    labels = text[text.index("labels = ") : text.index("prefer")]
+    (folder / "recipe.toml").write_text(text.replace(labels, 'labels = ["even", "odd"]\n'))
+    code, document = _build(folder, capsys)
+    assert code == 0, document
+    assert document["research_metric"] > 0.8
+    with load(Path(document["bundles"][0]["path"])) as model:
+        answered = [one["name"] for one in model.run({"image": images[900:950]})]
+    assert np.mean(np.array(answered) == np.where(classes[900:950] % 2, "odd", "even")) > 0.8
 
 
 def test_a_stream_needs_a_file_with_state(tmp_path, cnn):
@@ -155,7 +181,6 @@ def test_a_stream_needs_a_file_with_state(tmp_path, cnn):
 
 def test_zipmap_and_texts_are_refused_with_the_remedy(tmp_path):
     from skl2onnx import to_onnx
-    from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 3)).astype(np.float32)

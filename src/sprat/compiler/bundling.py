@@ -84,7 +84,7 @@ class Contents:
 
 def shaped(lowering: Lowering, recipe: Recipe, ingested: Ingested) -> Lowering:
     """Return the lowering with what the recipe says of its answer; the outputs stand in the order of the answer."""
-    if recipe.train.framework not in {"keras", "tflite"}:
+    if recipe.train.framework == "sklearn":
         return lowering
     found = {facts.name: facts for facts in lowering.outputs}
     answer = tuple(name for name in recipe.answer if name in found) or tuple(sorted(found))
