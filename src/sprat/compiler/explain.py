@@ -31,7 +31,7 @@ _REMEDY: Final[Mapping[str, str]] = {
     GateCode.CONVERSION_MEMORY: "raise the setting conversion_memory_mb, or make the model smaller",
     GateCode.NOT_RUN: "see `sprat runtimes list`, and add the runtime that is missing",
     GateCode.NON_FINITE: "look for a division, a log or an overflow in the model; scale its inputs inside it",
-    GateCode.PARITY: "change the step that the conversion breaks; no gate should be moved for it",
+    GateCode.PARITY: "change the step that the conversion breaks (no gate should be moved for it)",
     GateCode.METRIC_DROP: "bring more calibration rows, train longer, or raise gates.max_drop if the loss is acceptable",
     GateCode.AGREEMENT: "lower gates.min_agreement if other answers of the same quality are acceptable",
     GateCode.RECALL_DROP: "bring more rows of the rare class, or raise gates.max_recall_drop",
@@ -39,6 +39,7 @@ _REMEDY: Final[Mapping[str, str]] = {
     GateCode.OVER_RAM: "make the model or its input smaller, or raise the target's memory_kib",
     GateCode.OVER_LATENCY: "make the model smaller, or raise gates.max_latency_us",
 }
+_BUDGETS: Final = frozenset({GateCode.OVER_FLASH, GateCode.OVER_RAM, GateCode.OVER_LATENCY})
 
 
 def sentences(document: Mapping[str, Any]) -> list[str]:
@@ -57,8 +58,12 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
 
 
 def what_to_change(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what would let a candidate through: the remedies of the gates that stopped them, each once."""
-    codes = dict.fromkeys(str(row["reason"]).split(":", 1)[0] for row in rows)
+    """Return what would let a candidate through: the remedies of the gates that stopped them, each once.
+
+    Where some answer rightly and only miss a budget, nothing else has to change.
+    """
+    codes = list(dict.fromkeys(str(row["reason"]).split(":", 1)[0] for row in rows))
+    codes = [code for code in codes if code in _BUDGETS] or codes
     found = [_REMEDY[code] for code in codes if code in _REMEDY]
     return f"To change: {'; or '.join(found)}." if found else ""
 

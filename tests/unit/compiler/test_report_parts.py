@@ -125,3 +125,10 @@ def test_many_classes_and_many_values_stay_readable_and_small():
     assert len(answer_charts.confusion(truth, guess, labels, title="many")) < 400_000
     values = rng.normal(size=(20, 15_232))
     assert len(answer_charts.scatter(values, values + 0.1, title="detector")) < 1_500_000
+
+
+def test_where_a_budget_is_all_that_is_missed_only_that_has_to_change():
+    rows = [{"reason": "over-latency: p50 latency 14 us"}, {"reason": "parity: trees"}, {"reason": "no-op: nothing"}]
+    assert explain.what_to_change(rows) == "To change: make the model smaller, or raise gates.max_latency_us."
+    assert "(no gate should be moved for it)" in explain.what_to_change(rows[1:])
+    assert explain.what_to_change(rows[2:]) == ""
