@@ -6,8 +6,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sprat import cli, load
 from sprat.compiler.build import build
 from sprat_device.contract import bundle as bundles
 
@@ -252,3 +254,43 @@ def test_keras_to_onnx_gives_the_same_bytes_in_another_process(tmp_path):
         for name in ("one", "two")
     )
     assert first.bundles[0].sha256 == again.bundles[0].sha256
+
+
+TWO = """
+def model(train, validation, *, seed):
+    import keras
+    from keras import layers
+    x, y = keras.Input((16, 3), name="x"), keras.Input((2,), name="y")
+    h = layers.Concatenate()([layers.GlobalMaxPooling1D()(layers.Conv1D(16, 5, activation="relu")(x)), y])
+    network = keras.Model([x, y], {"fast": layers.Dense(1, activation="sigmoid", name="fast")(h), "inside": h})
+    network.compile(optimizer=keras.optimizers.Adam(0.01), loss={"fast": "binary_crossentropy", "inside": None})
+    network.fit(dict(train.inputs), {"fast": train.labels[:, None]}, batch_size=32, epochs=8, verbose=0)
+    return network
+"""
+
+
+@pytest.mark.slow
+def test_two_inputs_by_name_and_of_two_outputs_the_one_that_the_recipe_names(tmp_path):
+    data = DATA.replace('"kind": kind}', '"kind": kind // 2, "y": rng.normal(0, 1, (500, 2)).astype("float32")}')
+    recipe = RECIPE.replace('labels = ["slow", "middle", "fast"]', 'labels = ["slow", "fast"]\nanswer = ["fast"]')
+    recipe = recipe.replace("[inputs.x]", "[inputs.x]\n[inputs.y]")
+    folder = project(tmp_path / "two", TWO, "float32", "float32-onnx", data=data, recipe=recipe)
+    result = build(folder, out=tmp_path / "out", runner="local")
+    assert {row.scheme: row.runtimes for row in result.candidates} == {
+        "float32": ("litert",),
+        "float32-onnx": ("onnx",),
+    }
+    manifest = manifest_of(result)
+    assert {spec.name: spec.meaning for spec in manifest.outputs} == {"inside": "", "fast": "probabilities"}
+    with load(result.bundles[0].path) as model:
+        rng = np.random.default_rng(1)
+        answer = model.run({"x": rng.normal(0, 1, (16, 3)), "y": rng.normal(0, 1, 2)})[0]
+    assert answer["outputs"].sum() == pytest.approx(1)
+
+
+def test_an_output_that_is_not_there_is_named(tmp_path, capsys):
+    recipe = RECIPE.replace("[data]", 'answer = ["scores"]\n[data]', 1)
+    folder = project(tmp_path / "none", MODELS["convolution"], "float32", recipe=recipe)
+    line = ["build", str(folder), "--out", str(tmp_path / "out"), "--quiet", "--set", "train.epochs=1"]
+    assert cli.main(line) == 2
+    assert "output 'scores' is not in the model, which has output_0" in capsys.readouterr().err

@@ -104,6 +104,12 @@ class PlainRaw:
         self.seen.append(inputs)
         return dict(self._function(inputs))
 
+    def clear(self) -> None:
+        """Keep nothing: a function has no state."""
+
+    def restart(self) -> None:
+        """Keep nothing."""
+
 
 def raw_tensor(spec: TensorSpec) -> RawTensor:
     return RawTensor(spec.name, spec.dtype, spec.shape, spec.scale, spec.zero_point)
