@@ -82,7 +82,8 @@ class Fields:
             return default
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise self._wrong(key, value, "a mapping with string keys")
-        return {name: parse(entry, f"{self._where}.{key}.{name}") for name, entry in value.items()}
+        # A name may hold anything; an error stays one line.
+        return {name: parse(entry, f"{self._where}.{key}.{_one_line(name)}") for name, entry in value.items()}
 
     def choice(self, key: str, kind: type[E], *, default: E = _MISSING) -> E:
         """Return a member of a closed vocabulary."""
@@ -113,9 +114,13 @@ class Fields:
         return value
 
     def _wrong(self, key: str, value: object, expected: str) -> ContractError:
-        shown = re.sub(r"\s+", " ", repr(value))[:80]
+        shown = _one_line(repr(value))
         place = f"{self._where}.{key}" if self._where else key
         return ContractError(f"{place}: found {shown}, expected {expected}")
+
+
+def _one_line(shown: str) -> str:
+    return re.sub(r"\s+", " ", shown)[:80]
 
 
 def text(raw: object, where: str) -> str:

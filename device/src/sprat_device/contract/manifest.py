@@ -134,8 +134,8 @@ class Manifest:
     provenance: Mapping[str, Any]
     """Source, splits, seeds, package versions, candidates, gates, metric: what people and `inspect` read."""
     metric: Mapping[str, float] = field(default_factory=dict)
-    state: State = State.NONE
     extra: Mapping[str, Any] = field(default_factory=dict)
+    state: State = State.NONE
 
     @property
     def input_sig(self) -> str:
