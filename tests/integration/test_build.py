@@ -206,7 +206,7 @@ def test_a_full_disk_while_training_is_the_machines_lack(tmp_path, capsys):
 
 
 def test_nothing_fits_names_the_limit_and_leaves_only_the_report(tmp_path):
-    with pytest.raises(GateFailed, match="closest: [a-z0-9-]+, p50 latency") as caught:
+    with pytest.raises(GateFailed, match=r"closest: [a-z0-9-]+, p50 latency") as caught:
         build(MODELS / "occupancy", out=tmp_path, overrides=("gates.max_latency_us=0.001", "train.trees=5"))
     assert caught.value.code == "nothing-fits"
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

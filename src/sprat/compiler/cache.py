@@ -4,7 +4,8 @@ A key is the hash of everything that decides a result: the recipe's part of it, 
 factory, our own compiler's sources, and the versions of the packages that take part. An entry is one file that begins with
 the hash of its rest: a damaged one is dropped and made again. What was used longest ago goes first when room is short.
 
-The folder is the user's own (mode 0700), as its entries hold trained models that are loaded again.
+The folder is the user's own (mode 0700), as its entries hold trained models that are loaded again; one that others may
+write to is not used.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Cache:
     def get(self, key: str) -> Entry | None:
         """Return an entry whose hash is right, else nothing."""
         path = self._path(key)
+        if not self._is_ours():
+            return None
         try:
             raw = path.read_bytes()
             os.utime(path)
@@ -65,6 +68,8 @@ class Cache:
 
     def put(self, key: str, entry: Entry) -> None:
         """Keep an entry where there is room for it; a disk that refuses is a note, not the end of a build."""
+        if not self._is_ours():
+            return
         raw = _dump(entry, key)
         if len(raw) > self._max_bytes:
             self.notes.append(f"cache: an entry of {len(raw)} bytes is over cache_mb and was not kept")
@@ -82,6 +87,18 @@ class Cache:
             self._make_room(path)
         except OSError as exc:
             self.notes.append(f"cache: {path.parent} cannot be written ({exc.strerror}); the next build starts over")
+
+    def _is_ours(self) -> bool:
+        """Tell whether nobody else may write here: whoever can would choose what a build runs."""
+        try:
+            found = self._folder.stat()
+        except OSError:
+            return True  # not there yet, or told when it is used
+        if found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            return True
+        said = f"cache: {self._folder} is not used, others may write to it; chmod go-w, or set another cache_dir"
+        self.notes += [] if said in self.notes else [said]
+        return False
 
     def _make_room(self, newest: Path) -> None:
         """Drop the entries that were used longest ago until the rest is within the bound."""

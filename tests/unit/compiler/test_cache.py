@@ -31,6 +31,18 @@ def test_the_folder_is_the_users_own(cache, tmp_path):
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
 
 
+def test_a_folder_that_others_may_write_to_is_not_used(cache, tmp_path):
+    cache.put(KEY, ENTRY)
+    (tmp_path / "cache").chmod(0o777)
+    assert cache.get(KEY) is None
+    cache.put(OTHER, ENTRY)
+    assert cache.notes == [
+        f"cache: {tmp_path / 'cache'} is not used, others may write to it; chmod go-w, or set another cache_dir"
+    ]
+    (tmp_path / "cache").chmod(0o700)
+    assert (cache.get(KEY), cache.get(OTHER)) == (ENTRY, None)
+
+
 @pytest.mark.parametrize("place", [0, 20, 90, 150, -1])
 def test_a_damaged_entry_is_dropped_and_told(cache, tmp_path, place):
     cache.put(KEY, ENTRY)
