@@ -196,6 +196,27 @@ def test_an_old_opset_and_nodes_without_names_are_quantized_too(tmp_path):
     assert made.options["opsets"]["ai.onnx"] >= 13
 
 
+def test_a_bias_in_two_dimensions_is_quantized_per_channel(tmp_path):
+    model = onnx_models.cnn()
+    # A MatMul and an Add of [1, 10], as Keras exports a dense layer: they are fused to a Gemm with that bias.
+    weight = next(t for t in model.graph.initializer if t.name == "fc.weight")
+    bias = next(t for t in model.graph.initializer if t.name == "fc.bias")
+    weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(weight).T), "fc.weight"))
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias)[None], "fc.bias"))
+    place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Gemm")
+    del model.graph.node[place]
+    model.graph.node.insert(place, helper.make_node("MatMul", ["f", "fc.weight"], ["product"], "/product"))
+    model.graph.node.insert(place + 1, helper.make_node("Add", ["product", "fc.bias"], ["logits"], "/sum"))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    given = _work(tmp_path / "m.onnx"), _parts()
+    made = _lower("qdq-minmax-u8-pc", given)
+    assert "ai.onnx.Gemm" in made.ops
+    images, _ = onnx_models.digits()
+    rows = images[1300:1400]
+    plain = _lower("given-onnx", given)
+    assert np.mean(_answers(plain.artifact, rows).argmax(1) == _answers(made.artifact, rows).argmax(1)) > 0.95
+
+
 def test_a_float64_file_becomes_float32_and_passes_gate_a(tmp_path, capsys):
     images, classes = onnx_models.digits()
     fitted = LogisticRegression(max_iter=300).fit(images[:900].reshape(900, -1), classes[:900])

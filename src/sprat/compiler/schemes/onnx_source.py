@@ -138,6 +138,25 @@ def prepare(model: Any, plain: Path) -> None:
     # From a file: handed a model, it takes the weights out of it. Symbolic shapes would need sympy, and tell nothing
     # where all but the batch is fixed.
     quant_pre_process(source, plain, skip_symbolic_shape=True)
+    prepared = onnx.load(plain)
+    _flatten_biases(prepared.graph)
+    plain.write_bytes(dump(prepared))
+
+
+def _flatten_biases(graph: Any) -> None:
+    """Give each Gemm its bias as [n], not [1, n], in place: per channel the quantizer fails on it (onnxruntime issue 24815)."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        bias = tensors.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
+        if bias is not None and len(bias.dims) == 2 and bias.dims[0] == 1:
+            name = f"{bias.name}/{node.name}/flat"
+            graph.initializer.append(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias)[0], name))
+            node.input[2] = name
+    used = {name for inner in onnx_file.graphs(graph) for node in inner.node for name in node.input}
+    used |= {value.name for value in graph.output}
+    left = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(left)
 
 
 def dump(model: Any) -> bytes:
