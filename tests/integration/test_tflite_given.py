@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,6 +91,11 @@ def project(folder, recipe, model, rows):
     return folder
 
 
+def declared():
+    """Return the runtimes that a `.tflite` can be tried on here."""
+    return {"litert"} | ({"tflite"} if (Path(os.environ["SPRAT_RUNTIMES_DIR"]) / "tflite").exists() else set())
+
+
 @pytest.fixture(scope="module")
 def sequences():
     return wake_word.sequences(80)
@@ -107,7 +114,7 @@ def wake(tmp_path, sequences):
 def test_a_wake_word_with_state_passes_its_gates_on_every_runtime(wake, tmp_path, sequences):
     result = build(wake, out=tmp_path / "out")
     (row,) = [one for one in result.candidates if one.scheme == "given"]
-    assert "litert" in row.runtimes, row.reason
+    assert set(row.runtimes) == declared(), row.reason
     assert row.chosen
     manifest, golden = opened(result)
     assert manifest.state is State.KEPT
@@ -140,7 +147,7 @@ def test_a_face_detector_without_signature_gives_both_outputs(tmp_path):
     result = build(folder, out=tmp_path / "out")
     rows = {one.scheme: one for one in result.candidates}
     assert rows["given"].chosen, rows["given"].reason
-    assert "litert" in rows["given"].runtimes
+    assert set(rows["given"].runtimes) == declared()
     # Its weights are float16 already.
     assert rows["given-dynamic"].reason.startswith("not-needed: the given file is already quantized")
     manifest, golden = opened(result)
@@ -209,3 +216,16 @@ def test_a_file_that_answers_wrongly_on_one_runtime_is_not_listed_for_it(tmp_pat
     assert rows["given-dynamic"].agreement < 0.5
     assert set(rows["given-int8"].runtimes) == {"litert", "tflite"}
     assert rows["given-int8"].chosen
+
+
+def test_what_no_device_can_feed_is_named(tmp_path, capsys):
+    subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "odd_tflite.py"), str(tmp_path)], check=True, capture_output=True
+    )
+    for name, said in {
+        "two": "has 2 signatures (double, half), expected one",
+        "open": "leaves dimension 1 of [1, -1] open; export the model with a fixed shape",
+    }.items():
+        assert cli.main(["inspect", str(tmp_path / f"{name}.tflite")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line

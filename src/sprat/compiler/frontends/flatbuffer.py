@@ -16,12 +16,15 @@ import tensorflow as tf
 from sprat.compiler.frontends import outputs
 from sprat.compiler.states import MEMORIES, VARIABLES
 from sprat.compiler.work import Lowered, TensorFacts
+from sprat.errors import SpratError
 
 MAX_SIZE: Final = 512 * 1024 * 1024
 
 
-class Unreadable(ValueError):
+class Unreadable(SpratError):
     """The file is no `.tflite` that this project handles; the message says why."""
+
+    exit_code = 2
 
 
 def open_file(artifact: bytes, *, reference: bool = False) -> Any:
@@ -130,11 +133,11 @@ def places(interpreter: Any) -> tuple[dict[int, str], dict[int, str]]:
 def _facts(detail: Mapping[str, Any], names: Mapping[int, str]) -> TensorFacts:
     name = names.get(detail["index"], detail["name"])
     # The allocated shape has 1 where the file leaves a dimension open; only the batch may be open.
-    open_places = [place for place, size in enumerate(detail["shape_signature"]) if place and size < 1]
+    said = [int(size) for size in detail["shape_signature"]]
+    open_places = [place for place, size in enumerate(said) if place and size < 1]
     if open_places:
         raise Unreadable(
-            f"tensor {name!r} leaves dimension {open_places[0]} of {list(detail['shape_signature'])} open; "
-            "export the model with a fixed shape"
+            f"tensor {name!r} leaves dimension {open_places[0]} of {said} open; export the model with a fixed shape"
         )
     return TensorFacts(
         name=name,
