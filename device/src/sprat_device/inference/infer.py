@@ -2,6 +2,7 @@
 
 Without `--raw`: for each row the label's position and name, the scores or values, and the reason where the input is
 bad. With `--raw` (`.npz` only): the artifact's own output tensors; what a row may hold is checked, all but its range.
+The rows are one sequence for a model that keeps state; with `--raw`, sequences as long as the golden set's.
 """
 
 from __future__ import annotations
