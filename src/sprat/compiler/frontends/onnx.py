@@ -154,7 +154,6 @@ def _runner(model: Any, name: str) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    types = {fact.name: fact.dtype for fact in (_facts(value) for value in onnx_shapes.graph_inputs(model))}
     names = [value.name for value in model.graph.output]
     try:
         session = onnxruntime.InferenceSession(
@@ -166,9 +165,8 @@ def _runner(model: Any, name: str) -> Any:
         ) from exc
 
     def run(rows: Rows) -> dict[str, npt.NDArray[Any]]:
-        fed = {key: np.asarray(array, types[key] if types[key] != "string" else object) for key, array in rows.items()}
         try:
-            return dict(zip(names, session.run(names, fed), strict=True))
+            return dict(zip(names, session.run(names, onnx_shapes.fed(rows, model)), strict=True))
         except Exception as exc:
             raise RecipeError(f"{name}: ONNX Runtime cannot run it on the recipe's rows ({_said(exc)})") from exc
 

@@ -90,6 +90,12 @@ def require_rows(value: str, answer: npt.NDArray[Any], *, name: str) -> None:
         )
 
 
+def fed(rows: Rows, model: Any) -> dict[str, npt.NDArray[Any]]:
+    """Return rows in the types that the graph takes; texts as objects, as ONNX Runtime wants them."""
+    kinds = {value.name: numpy_dtype(value.type.tensor_type.elem_type) for value in graph_inputs(model)}
+    return {name: np.asarray(array, object if kinds[name] == "string" else kinds[name]) for name, array in rows.items()}
+
+
 def numpy_dtype(element: int) -> str:
     """Return the name of an ONNX element type."""
     if element == onnx.TensorProto.STRING:

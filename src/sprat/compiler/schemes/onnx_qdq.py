@@ -120,11 +120,7 @@ def _calibration(model: Any, part: Part) -> list[dict[str, npt.NDArray[Any]]]:
             GateCode.CONVERSION_FAILED,
             f"calibration: {count} row, a range needs {_FEWEST_ROWS} or more; give data.split.calibration a larger share",
         )
-    types = {
-        value.name: onnx_shapes.numpy_dtype(value.type.tensor_type.elem_type)
-        for value in onnx_shapes.graph_inputs(model)
-    }
     chosen = np.linspace(0, count - 1, min(count, _MOST_ROWS)).astype(np.int64)
     return [
-        {name: np.asarray(array[row : row + 1], types[name]) for name, array in part.inputs.items()} for row in chosen
+        onnx_shapes.fed({name: array[row : row + 1] for name, array in part.inputs.items()}, model) for row in chosen
     ]
