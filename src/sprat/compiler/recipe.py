@@ -156,7 +156,9 @@ def _recipe(top: Section) -> Recipe:
     if recipe.data.more_labels and task is not Task.REGRESSION:
         raise top.wrong("data.more_labels", list(recipe.data.more_labels), "none: only a regression has several values")
     if not recipe.data.label and not recipe.train.given:
-        raise top.wrong("data.label", "", "the column of labels; only a given model's own answers can stand in for them")
+        raise top.wrong(
+            "data.label", "", "the column of labels; only a given model's own answers can stand in for them"
+        )
     if not recipe.inputs:
         raise top.wrong("inputs", {}, "at least one [inputs.NAME] table")
     return recipe
