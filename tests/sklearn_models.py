@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import sklearn_answers
 from sprat.compiler.schemes import float64_onnx
-from sprat.compiler.work import PICKLE, Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import PICKLE, Lowered, Work
 from sprat_device.inference import runtimes
 
 Array = np.ndarray[Any, Any]

@@ -16,11 +16,13 @@ from rows import Row
 
 from sprat import settings as settings_
 from sprat.compiler import build as builds
-from sprat.compiler import columns, paired, project
+from sprat.compiler import columns
 from sprat.compiler.build import build
-from sprat.compiler.jobs import Jobs
+from sprat.compiler.proof import paired
 from sprat.compiler.result import BuildResult
-from sprat.compiler.work import write_parts
+from sprat.compiler.spec import project
+from sprat.compiler.workers.jobs import Jobs
+from sprat.compiler.workers.work import write_parts
 from sprat_device.contract import bundle as bundles
 
 MODELS = Path(__file__).parents[2] / "models"

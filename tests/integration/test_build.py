@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sprat import cli, load, settings
-from sprat.compiler import measure
 from sprat.compiler.build import build
+from sprat.compiler.runners import measure
 from sprat.data.table import read_table
 from sprat.errors import GateFailed, MachineLacks
 from sprat_device.contract import bundle as bundles

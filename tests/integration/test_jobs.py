@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sprat import settings
-from sprat.compiler import cluster as clusters
 from sprat.compiler.build import build
+from sprat.compiler.workers import cluster as clusters
 from sprat.errors import MachineLacks, RecipeError
 
 pytestmark = pytest.mark.integration

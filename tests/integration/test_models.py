@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sprat import cli, load, settings
-from sprat.compiler import factory
 from sprat.compiler.build import build
+from sprat.compiler.spec import factory
 from sprat_device.contract import bundle as bundles
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -157,7 +157,7 @@ def data():
 
 
 def noisy(train, *, seed):
-    from sprat.compiler.factory import Part
+    from sprat.compiler.spec.factory import Part
 
     x = train.inputs["x"]
     return Part({"x": x + np.random.default_rng(seed).normal(0, 0.01, x.shape)}, train.labels)

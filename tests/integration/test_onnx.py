@@ -17,9 +17,9 @@ from tests import onnx_models
 
 from sprat import cli
 from sprat.compiler import schemes
-from sprat.compiler.factory import Part
-from sprat.compiler.gates import GateCode
-from sprat.compiler.work import Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import Work
 from sprat.errors import GateFailed
 from sprat_device.contract import bundle as bundles
 

@@ -15,10 +15,10 @@ from sklearn.linear_model import LogisticRegression
 from tests import onnx_models
 
 from sprat import cli, load
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx as frontend
 from sprat.compiler.frontends import onnx_file
-from sprat.compiler.work import Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Work
 from sprat.errors import RecipeError
 from sprat_device.contract import bundle as bundles
 

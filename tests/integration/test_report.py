@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from sprat import cli
-from sprat.compiler import anatomy
+from sprat.compiler.report import anatomy
 from sprat_device.contract import bundle as bundles
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -56,8 +56,8 @@ from sklearn.svm import SVC, SVR, LinearSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from tests.sklearn_models import lowered, research, run
 
-from sprat.compiler import parity
 from sprat.compiler.frontends import sklearn_converters
+from sprat.compiler.proof import parity
 
 pytestmark = [
     pytest.mark.integration,

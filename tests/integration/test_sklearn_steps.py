@@ -35,12 +35,12 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC
 from tests.sklearn_models import lowered, research, run
 
-from sprat.compiler import parity
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import sklearn as frontend
 from sprat.compiler.frontends import sklearn_answers, sklearn_missing
+from sprat.compiler.proof import parity
 from sprat.compiler.schemes import float64_onnx
-from sprat.compiler.work import PICKLE, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import PICKLE, Work
 from sprat.errors import RecipeError
 
 pytestmark = [

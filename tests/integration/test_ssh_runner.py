@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from sprat import cli, settings
-from sprat.compiler import measure
 from sprat.compiler.build import build
-from sprat.compiler.remote import SshRunner
-from sprat.compiler.running import RunnerFailed
+from sprat.compiler.runners import measure
+from sprat.compiler.runners.remote import SshRunner
+from sprat.compiler.runners.running import RunnerFailed
 from sprat.errors import MachineLacks, WrongUse
 
 pytestmark = pytest.mark.integration

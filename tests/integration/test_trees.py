@@ -15,10 +15,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from sprat import cli
 from sprat.compiler import schemes
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import sklearn_trees
-from sprat.compiler.gates import GateCode
-from sprat.compiler.work import PICKLE, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import PICKLE, Work
 from sprat.errors import GateFailed
 
 pytestmark = pytest.mark.integration

@@ -39,7 +39,7 @@ def build(
     """
     from sprat.cli import runs
     from sprat.compiler.build import build as build_
-    from sprat.compiler.explain import sentences
+    from sprat.compiler.report.explain import sentences
     from sprat.compiler.result import NothingFits
     from sprat.data import snapshot
 

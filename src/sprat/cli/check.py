@@ -25,7 +25,8 @@ def check(
     Example: sprat check out/digits-generic-x86_64.sprat --runner env:tflite
     Example: sprat check out/digits-pi-zero-2w.sprat --runner ssh:pi@camera-3
     """
-    from sprat.compiler import inspection, measure
+    from sprat.compiler import inspection
+    from sprat.compiler.runners import measure
     from sprat.errors import MachineLacks
 
     output = Output(json, quiet)

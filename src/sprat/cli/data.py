@@ -15,7 +15,7 @@ from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
 from sprat.errors import GateFailed, WrongUse
 
 if TYPE_CHECKING:
-    from sprat.compiler.project import Project
+    from sprat.compiler.spec.project import Project
     from sprat.data.table import Table
 
 app = noun("Content-addressed snapshots of data sets.\n\nExample: sprat data add readings.csv")
@@ -207,8 +207,9 @@ def _table(name: str) -> Table:
 
 def _recipe(path: Path, data: str) -> tuple[Project, Table]:
     """Return a recipe with its columns; a factory's `data()` runs in a process of its own, as in a build."""
-    from sprat.compiler import columns, project
-    from sprat.compiler.jobs import Jobs
+    from sprat.compiler import columns
+    from sprat.compiler.spec import project
+    from sprat.compiler.workers.jobs import Jobs
     from sprat.data import snapshot
 
     settings = settings_.read()

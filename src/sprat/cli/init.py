@@ -72,7 +72,7 @@ def init(
 
 
 def _copy_targets(into: Path) -> None:
-    from sprat.compiler.project import every_target
+    from sprat.compiler.spec.project import every_target
 
     into.mkdir()
     for path in every_target().values():

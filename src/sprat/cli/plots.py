@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from sprat.errors import MachineLacks
 
 if TYPE_CHECKING:
-    from sprat.compiler.compare import Difference, Outcome
+    from sprat.compiler.report.compare import Difference, Outcome
 
 
 def write_plot(
     path: Path, picture: str, *, title: str, outcomes: Sequence[Outcome], differences: Sequence[Difference]
 ) -> None:
     """Write by the suffix of the path."""
-    from sprat.compiler import charts, report
+    from sprat.compiler.report import charts
+    from sprat.compiler.report import page as report
 
     text = charts.alone(picture)
     if path.suffix == ".html":

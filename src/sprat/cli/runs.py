@@ -79,7 +79,7 @@ def explain(
 
     Example: sprat runs explain 20260102T101500-digits
     """
-    from sprat.compiler import explain as explain_
+    from sprat.compiler.report import explain as explain_
 
     document = _find(run)
     sentences = explain_.sentences(document)
@@ -99,7 +99,7 @@ def compare(
     """
     from dataclasses import asdict
 
-    from sprat.compiler import compare as compare_
+    from sprat.compiler.report import compare as compare_
 
     if len(runs) < 2:
         raise WrongUse(f"runs compare: found {len(runs)} run, expected two or more; see `sprat runs list`")
@@ -146,8 +146,8 @@ def trials(
     """
     from dataclasses import asdict
 
-    from sprat.compiler import tuning
-    from sprat.compiler.searching import FOLDER
+    from sprat.compiler.choice import tuning
+    from sprat.compiler.choice.searching import FOLDER
 
     document = _find(run)
     place = settings_.read().runs_dir / FOLDER / str(document.get("study") or "none")

@@ -34,7 +34,7 @@ def list_(
 
     Example: sprat runtimes list --runner ssh:pi@camera-3
     """
-    from sprat.compiler import measure
+    from sprat.compiler.runners import measure
 
     output = Output(json, quiet)
     found = {one.name: dict(one.runtimes()) for one in measure.runners(settings_.read().runtimes_dir, runner)}
@@ -99,7 +99,7 @@ def _folder(name: str) -> Path:
 
 def _make(folder: Path, runtime: str, say: Callable[[str], None]) -> dict[str, str]:
     """Make the environment, install, and ask it what it has."""
-    from sprat.compiler import measure
+    from sprat.compiler.runners import measure
 
     say(f"making {folder}")
     venv.create(folder, with_pip=True, symlinks=True)

@@ -17,39 +17,30 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import (
-    bundling,
-    columns,
-    factory,
-    limits,
-    measure,
-    parity,
-    project,
-    release_files,
-    remarks,
-    report,
-    search,
-    searching,
-    without_labels,
-    yardstick,
-)
-from sprat.compiler import trials as trials_
+from sprat.compiler import bundling, columns, release_files
 from sprat.compiler.bundling import Lowering
-from sprat.compiler.cache import Cache
-from sprat.compiler.executors import Place
+from sprat.compiler.choice import search, searching
+from sprat.compiler.choice.ranking import rank
+from sprat.compiler.choice.search import Candidate
 from sprat.compiler.frontends import outputs
-from sprat.compiler.gates import GateCode
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.jobs import JobFailed, Jobs
-from sprat.compiler.measure import Runner
-from sprat.compiler.project import Project
-from sprat.compiler.ranking import rank
+from sprat.compiler.proof import parity, without_labels, yardstick
+from sprat.compiler.proof import trials as trials_
+from sprat.compiler.proof.trials import Places, Trials
+from sprat.compiler.report import page as report
+from sprat.compiler.report import remarks
 from sprat.compiler.result import BuildResult, BuiltBundle, CandidateRow, NothingFits
+from sprat.compiler.runners import measure
+from sprat.compiler.runners.measure import Runner
 from sprat.compiler.schemes import SCHEMES
-from sprat.compiler.search import Candidate
-from sprat.compiler.target import Target
-from sprat.compiler.trials import Places, Trials
-from sprat.compiler.work import MAX_DATA, RESEARCH, TensorFacts, Work, write_parts
+from sprat.compiler.spec import factory, limits, project
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.spec.project import Project
+from sprat.compiler.spec.target import Target
+from sprat.compiler.workers.cache import Cache
+from sprat.compiler.workers.executors import Place
+from sprat.compiler.workers.jobs import JobFailed, Jobs
+from sprat.compiler.workers.work import MAX_DATA, RESEARCH, TensorFacts, Work, write_parts
 from sprat.data.snapshot import Snapshot
 from sprat.data.table import Table
 from sprat.errors import GateFailed, MachineLacks, RecipeError

@@ -11,13 +11,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import ranks
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import outputs
+from sprat.compiler.frontends.states import state_of
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.recipe import InputSpec, Recipe
-from sprat.compiler.states import state_of
-from sprat.compiler.work import TensorFacts
+from sprat.compiler.proof import ranks
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.recipe import InputSpec, Recipe
+from sprat.compiler.workers.work import TensorFacts
 from sprat.publish.bundle import write_bundle
 from sprat_device.contract.bundle import Baseline, GoldenSet
 from sprat_device.contract.ids import Digest, model_name

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sprat.compiler import data_gates
 from sprat.compiler.ingest import Ingested, ingest
-from sprat.compiler.jobs import Jobs
-from sprat.compiler.project import Project
+from sprat.compiler.proof import data_gates
+from sprat.compiler.spec.project import Project
+from sprat.compiler.workers.jobs import Jobs
 from sprat.data import snapshot
 from sprat.data.snapshot import Snapshot
 from sprat.data.table import Table, read_table

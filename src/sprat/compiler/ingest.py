@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import data_gates
-from sprat.compiler.factory import Part
-from sprat.compiler.recipe import InputSpec, Recipe
+from sprat.compiler.proof import data_gates
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.recipe import InputSpec, Recipe
 from sprat.data import labels as label_sets
 from sprat.data import quality, split
 from sprat.data.quality import Finding, Severity

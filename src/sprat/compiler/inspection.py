@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from sprat.compiler.jobs import JobFailed, Jobs
+from sprat.compiler.workers.jobs import JobFailed, Jobs
 from sprat.data.table import read_table
 from sprat.errors import BundleRefused, ContractError, RecipeError, WrongUse
 from sprat_device.contract import bundle as bundles

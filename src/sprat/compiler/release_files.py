@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sprat import __version__
-from sprat.compiler import bundling, measure
+from sprat.compiler import bundling
 from sprat.compiler.bundling import RESEARCH, Contents, Lowering
+from sprat.compiler.choice.ranking import Ranked
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.project import Project
-from sprat.compiler.ranking import Ranked
+from sprat.compiler.proof.trials import Trial, Trials
 from sprat.compiler.result import BuiltBundle
-from sprat.compiler.target import Target
-from sprat.compiler.trials import Trial, Trials
+from sprat.compiler.runners import measure
+from sprat.compiler.spec.project import Project
+from sprat.compiler.spec.target import Target
 from sprat.data.split import PARTS
 from sprat.data.table import write_table
 from sprat_device.contract.bundle import GoldenSet

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sprat import cli
-from sprat.compiler import project
+from sprat.compiler.spec import project
 from sprat.data.table import write_table
 from sprat_device.contract.frame import FrameHeader, Ledger, seal
 from sprat_device.contract.phases import ClockState, Lane

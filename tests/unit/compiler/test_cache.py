@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from sprat.compiler import cache as caches
-from sprat.compiler.cache import Cache, Entry, key_of
+from sprat.compiler.workers import cache as caches
+from sprat.compiler.workers.cache import Cache, Entry, key_of
 
 KEY, OTHER, THIRD = (key_of("train", {"seed": seed}) for seed in range(3))
 ENTRY = Entry({"size": 3, "ops": ["a"]}, {"model/weights.bin": b"\x00\n\xff" * 100, "empty": b""})

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sprat.compiler import data_gates, recipe
 from sprat.compiler.ingest import ingest
+from sprat.compiler.proof import data_gates
+from sprat.compiler.spec import recipe
 from sprat.data import snapshot
 from sprat.errors import GateFailed, RecipeError
 

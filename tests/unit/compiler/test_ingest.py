@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sprat.compiler import recipe
 from sprat.compiler.ingest import ingest
+from sprat.compiler.spec import recipe
 from sprat.errors import RecipeError
 
 TEXT = (Path(__file__).parents[3] / "models" / "occupancy" / "recipe.toml").read_text()

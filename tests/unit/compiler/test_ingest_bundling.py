@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sprat.compiler import bundling, recipe
+from sprat.compiler import bundling
 from sprat.compiler.bundling import Contents, Lowering
 from sprat.compiler.ingest import ingest
-from sprat.compiler.work import TensorFacts
+from sprat.compiler.spec import recipe
+from sprat.compiler.workers.work import TensorFacts
 from sprat.errors import RecipeError
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import GoldenSet

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler import factory
-from sprat.compiler.executors import Place
-from sprat.compiler.gates import GateCode
-from sprat.compiler.jobs import JobFailed, Jobs
-from sprat.compiler.processes import tree_resident_bytes
+from sprat.compiler.spec import factory
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.executors import Place
+from sprat.compiler.workers.jobs import JobFailed, Jobs
+from sprat.compiler.workers.processes import tree_resident_bytes
 from sprat.data.table import read_table
 from sprat.errors import RecipeError, WrongUse
 

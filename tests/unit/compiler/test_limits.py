@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler import budget, limits, recipe, target
+from sprat.compiler.proof import budget
+from sprat.compiler.spec import limits, recipe, target
 from sprat.errors import RecipeError
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sprat.compiler.frontends import outputs
-from sprat.compiler.states import state_of
+from sprat.compiler.frontends.states import state_of
 from sprat.errors import RecipeError
 from sprat_device.contract.manifest import State
 

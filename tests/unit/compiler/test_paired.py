@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from sprat.compiler import paired, parity
-from sprat.compiler.gates import GateCode, Gates
+from sprat.compiler.proof import paired, parity
+from sprat.compiler.spec.gates import GateCode, Gates
 
 Z2 = paired.Z_95**2
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sprat.compiler import parity
-from sprat.compiler.gates import GateCode, Gates
+from sprat.compiler.proof import parity
+from sprat.compiler.spec.gates import GateCode, Gates
 
 
 def _scores(labels, classes=3, sure=0.8):

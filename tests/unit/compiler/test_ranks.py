@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from sprat.compiler import parity, ranks
-from sprat.compiler.gates import GateCode, Gates
+from sprat.compiler.proof import parity, ranks
+from sprat.compiler.spec.gates import GateCode, Gates
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1])
 SCORES = np.array([[0.1], [0.2], [0.3], [0.8], [0.7], [0.9]])

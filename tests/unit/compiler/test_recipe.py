@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler import project, recipe
+from sprat.compiler.spec import project, recipe
 from sprat.errors import RecipeError
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -96,7 +96,7 @@ def _line_of(text, start):
 def test_a_given_file_may_lie_inside_an_installed_package(tmp_path):
     (tmp_path / "recipe.toml").write_text((MODELS / "digits" / "recipe.toml").read_text())
     source = project.read(tmp_path)
-    assert source.file("package:sprat/compiler/report.css").name == "report.css"
+    assert source.file("package:sprat/compiler/report/report.css").name == "report.css"
     for name, said in [
         ("package:no_such_package/x.tflite", "no package 'no_such_package' is installed"),
         ("package:sprat/none.tflite", "package sprat has no file 'none.tflite'"),

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler.gates import Gates
-from sprat.compiler.limits import KEYS
-from sprat.compiler.recipe import METRICS, DataPlan, InputSpec, Recipe, TrainPlan, parse
 from sprat.compiler.schemes import SCHEMES
-from sprat.compiler.search_plan import SearchPlan
+from sprat.compiler.spec.gates import Gates
+from sprat.compiler.spec.limits import KEYS
+from sprat.compiler.spec.recipe import METRICS, DataPlan, InputSpec, Recipe, TrainPlan, parse
+from sprat.compiler.spec.search_plan import SearchPlan
 from sprat.data.split import METHODS, SplitPlan
 
 PAGE = (Path(__file__).parents[3] / "docs" / "recipe.md").read_text("utf-8")

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler import recipe, remarks, target
 from sprat.compiler.bundling import Lowering
-from sprat.compiler.parity import Verdict
-from sprat.compiler.ranking import Ranked
-from sprat.compiler.search import Choice
-from sprat.compiler.trials import Trial
+from sprat.compiler.choice.ranking import Ranked
+from sprat.compiler.choice.search import Choice
+from sprat.compiler.proof.parity import Verdict
+from sprat.compiler.proof.trials import Trial
+from sprat.compiler.report import remarks
+from sprat.compiler.spec import recipe, target
 from sprat_device.contract.manifest import Format
 
 ROOT = Path(__file__).parents[3]

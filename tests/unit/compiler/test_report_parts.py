@@ -6,9 +6,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from sprat.compiler import anatomy, answer_charts, charts, explain, report_pictures
-from sprat.compiler.gates import GateCode
+from sprat.compiler.report import anatomy, answer_charts, charts, explain
+from sprat.compiler.report import pictures as report_pictures
 from sprat.compiler.result import BuildResult, CandidateRow
+from sprat.compiler.spec.gates import GateCode
 
 LABELS = ("calm", "busy", "broken")
 

@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sprat.compiler import budget, recipe, search, target
-from sprat.compiler.budget import Need
-from sprat.compiler.gates import GateCode
+from sprat.compiler.choice import search
+from sprat.compiler.choice.search import Measured
+from sprat.compiler.proof import budget
+from sprat.compiler.proof.budget import Need
 from sprat.compiler.schemes import SCHEMES
-from sprat.compiler.search import Measured
+from sprat.compiler.spec import recipe, target
+from sprat.compiler.spec.gates import GateCode
 from sprat.errors import RecipeError
 
 MODELS = Path(__file__).parents[3] / "models"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler import project, target
+from sprat.compiler.spec import project, target
 from sprat.errors import RecipeError
 
 TARGETS = Path(__file__).parents[3] / "models" / "targets"

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sprat.compiler import recipe as recipes
 from sprat.compiler.bundling import Lowering
-from sprat.compiler.gates import GateCode
 from sprat.compiler.ingest import ingest
-from sprat.compiler.running import RunnerFailed
-from sprat.compiler.trials import Trials, places
-from sprat.compiler.work import TensorFacts
+from sprat.compiler.proof.trials import Trials, places
+from sprat.compiler.runners.running import RunnerFailed
+from sprat.compiler.spec import recipe as recipes
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import TensorFacts
 from sprat_device.contract.manifest import Format
 
 RECIPE = (Path(__file__).parents[3] / "models" / "occupancy" / "recipe.toml").read_text()

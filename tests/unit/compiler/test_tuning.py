@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from sprat.compiler import factory, recipe, tuning
-from sprat.compiler.gates import GateCode
-from sprat.compiler.jobs import JobFailed
-from sprat.compiler.search_plan import Choices, SearchPlan, Span
+from sprat.compiler.choice import tuning
+from sprat.compiler.spec import factory, recipe
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.spec.search_plan import Choices, SearchPlan, Span
+from sprat.compiler.workers.jobs import JobFailed
 from sprat.errors import RecipeError
 
 SPACE = {"trees": Span(1, 50, whole=True), "rate": Span(1e-4, 1, whole=False, log=True), "family": Choices(("a", "b"))}
@@ -130,7 +131,7 @@ def test_a_wrong_search_names_its_place(lines, said):
 
 FACTORY = """
 import numpy as np
-from sprat.compiler.factory import Part
+from sprat.compiler.spec.factory import Part
 
 def twice(train, *, seed):
     noise = np.random.default_rng(seed).normal(0, 0.1, train.inputs["x"].shape)

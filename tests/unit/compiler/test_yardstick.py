@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sprat.compiler import recipe, yardstick
-from sprat.compiler.factory import Part
+from sprat.compiler.proof import yardstick
+from sprat.compiler.spec import recipe
+from sprat.compiler.spec.factory import Part
 from sprat.errors import GateFailed
 
 MODELS = Path(__file__).parents[3] / "models"

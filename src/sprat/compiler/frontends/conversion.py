@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sprat.compiler.factory import Part
-from sprat.compiler.work import SAVED_MODEL, UNROLLED, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import SAVED_MODEL, UNROLLED, Work
 
 
 def converter(work: Work, *, unrolled: bool = False) -> Any:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from sprat.compiler.frontends import outputs
-from sprat.compiler.states import MEMORIES, VARIABLES
-from sprat.compiler.work import Lowered, TensorFacts
+from sprat.compiler.frontends.states import MEMORIES, VARIABLES
+from sprat.compiler.workers.work import Lowered, TensorFacts
 from sprat.errors import SpratError
 
 MAX_SIZE: Final = 512 * 1024 * 1024

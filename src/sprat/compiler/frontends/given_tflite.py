@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from litert_quantizer import Quantizer, recipe
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import flatbuffer
-from sprat.compiler.work import Lowered, NotNeeded, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Lowered, NotNeeded, Work
 
 
 def quantize(work: Work, recipe_name: str, parts: Mapping[str, Part] | None) -> Lowered:

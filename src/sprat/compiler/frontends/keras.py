@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from sprat.compiler import factory
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import outputs
-from sprat.compiler.work import SAVED_MODEL, UNROLLED, Work
+from sprat.compiler.spec import factory
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import SAVED_MODEL, UNROLLED, Work
 from sprat.errors import RecipeError
 
 MAX_UNROLLED_STEPS: Final = 128

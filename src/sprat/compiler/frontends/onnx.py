@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx_file, onnx_shapes, outputs
-from sprat.compiler.work import Lowered, TensorFacts, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Lowered, TensorFacts, Work
 from sprat.errors import RecipeError
 
 Rows = Mapping[str, npt.NDArray[Any]]

@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import factory
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import sklearn_answers, sklearn_missing, sklearn_plain, sklearn_steps
-from sprat.compiler.work import PICKLE, Work
+from sprat.compiler.spec import factory
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import PICKLE, Work
 from sprat.errors import RecipeError
 
 _REHEARSED_FROM: Final = 3000

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import flatbuffer, outputs
-from sprat.compiler.states import MEMORIES, VARIABLES
-from sprat.compiler.work import Work
+from sprat.compiler.frontends.states import MEMORIES, VARIABLES
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Work
 from sprat.errors import RecipeError
 
 Array = npt.NDArray[Any]

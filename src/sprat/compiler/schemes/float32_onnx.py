@@ -10,9 +10,9 @@ import tensorflow as tf
 import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx, onnx_names
-from sprat.compiler.work import SAVED_MODEL, Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import SAVED_MODEL, Lowered, Work
 
 OPSET: Final = 18
 """The newest that tf2onnx writes."""

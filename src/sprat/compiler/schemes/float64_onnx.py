@@ -13,8 +13,6 @@ from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common._registration import get_converter
 from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 
-from sprat.compiler import parity
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import (
     onnx,
     sklearn,
@@ -26,7 +24,9 @@ from sprat.compiler.frontends import (
     sklearn_target,
 )
 from sprat.compiler.frontends.sklearn_answers import CENTRES, DECISION, DETECTOR
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.proof import parity
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Lowered, Work
 from sprat.errors import RecipeError
 
 _OPSET: Final = 21

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Lowered, Work
 
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:

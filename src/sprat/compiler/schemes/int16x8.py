@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import conversion, flatbuffer
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Lowered, Work
 
 
 def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import conversion, flatbuffer
-from sprat.compiler.work import Lowered, NotNeeded, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.workers.work import Lowered, NotNeeded, Work
 
 Array = npt.NDArray[Any]
 CLOSE: Final = 0.02

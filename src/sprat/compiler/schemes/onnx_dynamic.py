@@ -15,11 +15,11 @@ from typing import Final
 import onnx as onnx_ir
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx
-from sprat.compiler.gates import GateCode
 from sprat.compiler.schemes import onnx_source
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import Lowered, Work
 from sprat.errors import GateFailed
 
 _OPSET: Final = 13

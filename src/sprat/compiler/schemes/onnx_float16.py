@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx
-from sprat.compiler.gates import GateCode
 from sprat.compiler.schemes import onnx_source
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import Lowered, Work
 from sprat.errors import GateFailed
 
 _FEWEST: Final = 64

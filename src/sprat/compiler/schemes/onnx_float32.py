@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx
-from sprat.compiler.gates import GateCode
 from sprat.compiler.schemes import onnx_source
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import Lowered, Work
 from sprat.errors import GateFailed
 
 _EXACT: Final = frozenset(

@@ -21,12 +21,12 @@ import onnx as onnx_ir
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx, onnx_shapes
-from sprat.compiler.gates import GateCode
 from sprat.compiler.schemes import onnx_source
 from sprat.compiler.schemes.onnx_dynamic import require_change
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import Lowered, Work
 from sprat.errors import GateFailed
 
 _OPSET: Final = 13

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import onnx as given_file
 from sprat.compiler.frontends import onnx_file
-from sprat.compiler.gates import GateCode
-from sprat.compiler.work import Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import Work
 from sprat.errors import GateFailed
 
 Parts = Callable[[], Mapping[str, Part]]

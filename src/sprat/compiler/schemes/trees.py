@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from sprat.compiler.factory import Part
 from sprat.compiler.frontends import sklearn, sklearn_trees
-from sprat.compiler.gates import GateCode
 from sprat.compiler.schemes import float64_onnx
-from sprat.compiler.work import Lowered, Work
+from sprat.compiler.spec.factory import Part
+from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.work import Lowered, Work
 from sprat.errors import GateFailed
 
 

@@ -1,0 +1,1 @@
+"""What people read: the report with its pictures, builds explained and compared."""
