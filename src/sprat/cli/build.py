@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sprat import settings as settings_
 from sprat.cli.output import JsonFlag, Output, QuietFlag
+
+if TYPE_CHECKING:
+    from sprat.compiler.result import CandidateRow
 
 
 def build(
@@ -62,12 +65,7 @@ def build(
     if not quiet:
         output.table(
             ("target", "scheme", "bytes", result.metric_name, "drop (95 %)", "p50 us", "KiB", "passed on", "why"),
-            [
-                (row.target, row.scheme, row.size, f"{row.metric:.4f}",
-                 f"{row.drop:.4f} ({row.drop_low:.4f}..{row.drop_high:.4f})", f"{row.latency_us:.1f}", f"{row.memory_kib:.0f}",
-                 ",".join(row.runtimes) or "-", row.reason or "chosen")
-                for row in result.candidates
-            ],
+            [_row(row) for row in result.candidates],
         )  # fmt: skip
     if explain:
         for sentence in sentences(document):
@@ -76,3 +74,15 @@ def build(
         raise failed
     output.result(document, *(f"{one.path}  {one.scheme}, {one.size} bytes, sha256 {one.sha256}" for one in result.bundles),
                   f"{result.report}")  # fmt: skip
+
+
+def _row(row: CandidateRow) -> tuple[object, ...]:
+    """Return one line of the table; a candidate that never ran has no figures."""
+    why = row.reason or "chosen"
+    if not row.latency_us:
+        return (row.target, row.scheme, row.size or "-", *("-",) * 5, why)
+    drop = f"{row.drop:.4f} ({row.drop_low:.4f}..{row.drop_high:.4f})"
+    latency, memory = f"{row.latency_us:.1f}", f"{row.memory_kib:.0f}"
+    return (
+        row.target, row.scheme, row.size, f"{row.metric:.4f}", drop, latency, memory, ",".join(row.runtimes) or "-", why,
+    )  # fmt: skip

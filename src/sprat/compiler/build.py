@@ -131,7 +131,7 @@ def _build(
             source, task, ingested, settings=settings, keep=cache is not None, say=say
         )
         recipe = source.recipe
-        say(f"training on {len(ingested.parts['train'].labels)} rows")
+        say("the given model's answers" if task.given else f"training on {len(ingested.parts['train'].labels)} rows")
         trained = replace(_train(source, ingested, jobs, task, say=say), searched=searched.facts)
         wanted = [c for group in candidates.values() for c in group]
         ingested = without_labels.filled(ingested, trained.research, recipe)
