@@ -50,6 +50,11 @@ make_venv() {
   fi
 }
 
+# What a device's environment consists of: its code is copied into it, so a change of that makes it anew.
+device_digest() {
+  find device -name '*.py' -o -name '*.toml' -o -name constraints.txt | LC_ALL=C sort | xargs cat | sha256sum | cut -d' ' -f1
+}
+
 # A device's environment of its own: tflite-runtime with numpy < 2, and nothing of the host.
 make_device_runtime() {
   local version stamp want
@@ -58,7 +63,7 @@ make_device_runtime() {
     say "tflite-runtime has no wheel for Python $version; going on with LiteRT alone"
     return
   fi
-  want=$(cat device/pyproject.toml device/constraints.txt | sha256sum | cut -d' ' -f1)
+  want=$(device_digest)
   stamp="$SPRAT_RUNTIMES_DIR/tflite/installed-from"
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     say "making a device environment with tflite-runtime"
@@ -71,7 +76,7 @@ make_device_runtime() {
 # The device's wheel in an environment of its own, with pytest and no runtime: an editable install hides what the wheel forgets.
 make_device_alone() {
   local stamp want
-  want=$(find device -name '*.py' -o -name '*.toml' -o -name constraints.txt | sort | xargs cat | sha256sum | cut -d' ' -f1)
+  want=$(device_digest)
   stamp=.venv-device/installed-from
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     say "installing the device's wheel into an environment of its own"

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import drops
 from rows import Row
 
 from sprat import settings as settings_
 from sprat.compiler import build as builds
 from sprat.compiler import columns
 from sprat.compiler.build import build
-from sprat.compiler.proof import paired
 from sprat.compiler.result import BuildResult
 from sprat.compiler.spec import project
 from sprat.compiler.workers.jobs import Jobs
@@ -26,11 +26,6 @@ from sprat.compiler.workers.work import write_parts
 from sprat_device.contract import bundle as bundles
 
 MODELS = Path(__file__).parents[2] / "models"
-MOST_DROP = 0.005
-MANY_TEST_ROWS = (
-    "data.split.train=0.4", "data.split.calibration=0.05", "data.split.validation=0.1", "data.split.test=0.45",
-)  # fmt: skip
-"""The recipe's own 360 test rows are too few to bound a drop to 0.5 points, whatever the candidate."""
 TIE = 0.85
 """Latencies within 15 % of each other are a tie."""
 HEAVY = """
@@ -121,13 +116,13 @@ def measure(*, quick: bool) -> list[Row]:
     """Return the rows of the compiler."""
     with tempfile.TemporaryDirectory(prefix="sprat-bench-") as name:
         folder = Path(name)
-        overrides = (*MANY_TEST_ROWS, *(("train.epochs=8", "gates.min_metric=0.8") if quick else ()))
+        overrides = (*drops.MANY_TEST_ROWS, *(("train.epochs=8", "gates.min_metric=0.8") if quick else ()))
         digits = build(
             MODELS / "digits", out=folder / "digits", overrides=overrides, cache=False, settings=_settings(folder), say=_say
         )  # fmt: skip
         return [
             _size_ratio(folder),
-            _drop(digits),
+            *drops.measure(folder, _settings(folder), _say, quick=quick),
             _overhead(digits),
             _not_dominated(digits, folder, overrides, runs=300 if quick else 2000),
             *_start(5 if quick else 20),
@@ -154,19 +149,6 @@ def _size_ratio(folder: Path) -> Row:
     size = {row.scheme: row.size for row in result.candidates}
     return Row("compiler", "int8 artifact, 0.3 M weights in dense layers", size["int8"] / 1024, "KiB", "its float32",
                size["float32"] / 1024, "<= 0.27")  # fmt: skip
-
-
-def _drop(digits: BuildResult) -> Row:
-    """Return Tango's bound of the drop, which holds where no row changed too; the bootstrap's would be 0 there."""
-    (made,) = digits.bundles
-    worst = max(made.measured["runtimes"].values(), key=lambda one: one["drop"]["high"])
-    rows, lost = worst["total"], round(worst["drop"]["value"] * worst["total"])
-    bound = paired.interval(max(lost, 0), max(-lost, 0), rows)[1]
-    needed = paired.rows_to_bound(0, 0, rows, MOST_DROP)
-    said = f"(bootstrap {worst['drop']['low'] * 100:.2f}..{worst['drop']['high'] * 100:.2f} on {rows} rows, "
-    said += f"{lost} fewer right; {needed} rows are the least that can show it)"
-    return Row("compiler", f"bound of the drop on digits ({made.scheme})", bound * 100, "pts", "allowed",
-               MOST_DROP * 100, "<= 1.0", "ratio", said)  # fmt: skip
 
 
 def _overhead(digits: BuildResult) -> Row:
