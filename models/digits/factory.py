@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sprat.compiler.spec.factory import Part
+    from sprat import Part
 
 
 def data() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sprat.compiler.spec.factory import Part
+    from sprat import Part
 
 PLACES = ("ankle", "leg", "trunk")
 AXES = ("horiz_fwd", "vert", "horiz_lateral")

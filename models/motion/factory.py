@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sprat.compiler.spec.factory import Part
+    from sprat import Part
 
 STEPS, STRIDE, CHANNELS = 40, 20, 6
 """Windows of four seconds, a new one every two: a device answers two seconds after the motion changed."""
@@ -38,7 +38,7 @@ def augment(train: Part, *, seed: int) -> Part:
     """Return each window once more, as a watch would give it that sits a little askew and is shaken a little more."""
     import numpy as np
 
-    from sprat.compiler.spec.factory import Part
+    from sprat import Part
 
     rng = np.random.default_rng(seed)
     window = train.inputs["window"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sprat.compiler.spec.factory import Part
+    from sprat import Part
 
 LIGHT_ON_LUX = 365
 

@@ -24,7 +24,7 @@ from sprat.compiler.choice.ranking import rank
 from sprat.compiler.choice.search import Candidate
 from sprat.compiler.frontends import outputs
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.proof import parity, without_labels, yardstick
+from sprat.compiler.proof import metrics, without_labels, yardstick
 from sprat.compiler.proof import trials as trials_
 from sprat.compiler.proof.trials import Places, Trials
 from sprat.compiler.report import page as report
@@ -217,15 +217,15 @@ def _train(source: Project, ingested: Ingested, jobs: Jobs, task: Work, *, say: 
     research = {name: outputs.widened(array.reshape(len(array), -1), classes=classes) for name, array in raw.items()}
     _require_answers(research, source)
     parts = without_labels.filled(ingested, research, recipe).parts
-    metric = parity.metric_of(recipe.metric, parts["test"].labels, research["test"])
-    trivial = parity.yardstick(
+    metric = metrics.metric_of(recipe.metric, parts["test"].labels, research["test"])
+    trivial = metrics.yardstick(
         recipe.metric, parts["train"].labels, parts["test"].labels, classes=len(recipe.labels)
     )  # fmt: skip
-    if recipe.data.label and not parity.beats(recipe.metric, metric, trivial):
+    if recipe.data.label and not metrics.beats(recipe.metric, metric, trivial):
         raise GateFailed(
             GateCode.YARDSTICK, f"{recipe.metric} {metric:.4f} does not beat {trivial:.4f} of the trivial model"
         )
-    if recipe.gates.min_metric and parity.beats(recipe.metric, recipe.gates.min_metric, metric):
+    if recipe.gates.min_metric and metrics.beats(recipe.metric, recipe.gates.min_metric, metric):
         raise GateFailed(
             GateCode.MIN_METRIC, f"{recipe.metric} {metric:.4f}, gates.min_metric asks for {recipe.gates.min_metric:g}"
         )

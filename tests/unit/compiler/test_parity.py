@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sprat.compiler.proof import parity
+from sprat.compiler.proof import metrics, parity
 from sprat.compiler.spec.gates import GateCode, Gates
 
 
@@ -73,20 +73,20 @@ def test_gate_b_stops_a_lost_class_disagreement_and_nan():
 def test_an_error_metric_drops_when_it_grows():
     truth = np.linspace(0, 10, 100)[:, None]
     good, bad = truth + 0.1, truth + 0.2
-    assert parity.metric_of("mae", truth, good) == pytest.approx(0.1)
-    assert parity.metric_of("rmse", truth, bad) == pytest.approx(0.2)
+    assert metrics.metric_of("mae", truth, good) == pytest.approx(0.1)
+    assert metrics.metric_of("rmse", truth, bad) == pytest.approx(0.2)
     assert parity.gate_b("mae", truth, good, bad, gates=Gates(max_drop=0.5)).code is GateCode.METRIC_DROP
     assert parity.gate_b("mae", truth, bad, good, gates=Gates()).drop.value == pytest.approx(-0.5)
 
 
 def test_the_yardstick_is_the_majority_or_the_mean():
     truth = np.array([0, 0, 1])
-    assert parity.yardstick("accuracy", np.array([0, 0, 0, 1]), truth, classes=2) == pytest.approx(2 / 3)
-    assert parity.yardstick("balanced_accuracy", np.array([0, 0, 1]), truth, classes=2) == pytest.approx(0.5)
+    assert metrics.yardstick("accuracy", np.array([0, 0, 0, 1]), truth, classes=2) == pytest.approx(2 / 3)
+    assert metrics.yardstick("balanced_accuracy", np.array([0, 0, 1]), truth, classes=2) == pytest.approx(0.5)
     values = np.array([[1.0], [3.0]])
-    assert parity.yardstick("mae", values, values, classes=0) == pytest.approx(1.0)
-    assert parity.beats("mae", 0.5, 1.0)
-    assert not parity.beats("accuracy", 0.5, 0.5)
+    assert metrics.yardstick("mae", values, values, classes=0) == pytest.approx(1.0)
+    assert metrics.beats("mae", 0.5, 1.0)
+    assert not metrics.beats("accuracy", 0.5, 0.5)
 
 
 def test_saturation_is_the_share_at_the_ends_of_an_integer_output():

@@ -9,7 +9,8 @@ from sprat.compiler.bundling import Lowering
 from sprat.compiler.choice import search
 from sprat.compiler.choice.search import Candidate, Choice, Measured
 from sprat.compiler.proof import budget
-from sprat.compiler.proof.parity import ERROR_METRICS, Drop
+from sprat.compiler.proof.metrics import ERROR_METRICS
+from sprat.compiler.proof.parity import Drop
 from sprat.compiler.proof.trials import Trial, Trials
 from sprat.compiler.report import explain
 from sprat.compiler.result import CandidateRow

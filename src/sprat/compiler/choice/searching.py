@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.proof import parity
+from sprat.compiler.proof import metrics
 from sprat.compiler.spec.gates import GateCode
 from sprat.compiler.spec.project import Project
 from sprat.compiler.workers.cache import key_of
@@ -54,7 +54,7 @@ def run(
     ) as jobs:  # fmt: skip
         found = tuning.search(
             plan, lambda parameters: _value(replace(task, parameters={**given, **parameters}), jobs, ingested, recipe.metric),
-            less_is_better=recipe.metric in parity.ERROR_METRICS, first=recipe.train.parameters,
+            less_is_better=recipe.metric in metrics.ERROR_METRICS, first=recipe.train.parameters,
             place=settings.runs_dir / FOLDER / study if study else None, say=say,
         )  # fmt: skip
     best = {**given, **found.parameters}
@@ -77,4 +77,4 @@ def _value(task: Work, jobs: Jobs, ingested: Ingested, metric: str) -> float:
     answers = arrays.parse((folder / RESEARCH).read_bytes(), max_bytes=MAX_DATA)["validation"]
     if not np.all(np.isfinite(answers)):
         raise JobFailed(GateCode.NON_FINITE, "its answers to the validation rows are not finite")
-    return parity.metric_of(metric, ingested.parts["validation"].labels, answers.reshape(len(answers), -1))
+    return metrics.metric_of(metric, ingested.parts["validation"].labels, answers.reshape(len(answers), -1))

@@ -8,7 +8,7 @@ upper end. Beside it stands McNemar's exact test, and a note where the test rows
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,14 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat.compiler.proof import paired, ranks
+from sprat.compiler.proof.metrics import ERROR_METRICS, METRICS, RANK_METRICS, metric_of
 from sprat.compiler.spec.gates import GateCode, Gates
 
 Array = npt.NDArray[Any]
 
-ERROR_METRICS: Final = frozenset({"mae", "rmse"})
-"""Metrics of which less is better."""
-RANK_METRICS: Final = frozenset(ranks.METRICS)
-"""Metrics of anomaly scores: only the order of the rows counts."""
 GATE_A_ABSOLUTE: Final = 1e-4
 GATE_A_RELATIVE: Final = 1e-3
 NEAR_TIE: Final = 1e-3
@@ -57,26 +54,6 @@ class Verdict:
     """McNemar's exact test of right against wrong labels; None where there are no labels."""
     note: str = ""
     """What the test rows are too few to tell, though the gate lets it through."""
-
-
-def metric_of(name: str, truth: Array, answers: Array) -> float:
-    """Return the metric; `answers` are class scores [n, classes], or values [n, width]."""
-    return float(_METRICS[name](truth, answers))
-
-
-def beats(name: str, value: float, other: float) -> bool:
-    """Tell whether `value` is strictly better than `other`."""
-    return value < other if name in ERROR_METRICS else value > other
-
-
-def yardstick(name: str, train_truth: Array, truth: Array, *, classes: int) -> float:
-    """Return the metric of the trivial model: the most frequent class or the mean of the training rows, or chance."""
-    if name in ERROR_METRICS:
-        return metric_of(name, truth, np.broadcast_to(np.mean(train_truth, axis=0), truth.shape))
-    if name in RANK_METRICS:
-        return ranks.trivial(name, truth)
-    majority = int(np.bincount(train_truth, minlength=classes).argmax())
-    return metric_of(name, truth, np.eye(classes)[np.full(len(truth), majority)])
 
 
 def gate_a(research: Array, artifact: Array, *, classification: bool) -> Verdict:
@@ -176,7 +153,7 @@ def paired_drop(
     metric: str, truth: Array, research: Array, artifact: Array, *, seed: int, least_error: float = _NO_ERROR
 ) -> Drop:
     """Return how much worse the artifact is on the same rows, with its 95 % interval."""
-    score = _METRICS[metric]
+    score = METRICS[metric]
 
     def lost(rows: Array | slice) -> float:
         found = score(truth[rows], research[rows]), score(truth[rows], artifact[rows])
@@ -272,30 +249,6 @@ def _lost(metric: str, research: float, artifact: float, *, least_error: float) 
     if metric in ERROR_METRICS:
         return (artifact - research) / max(research, least_error)
     return research - artifact
-
-
-def _accuracy(truth: Array, scores: Array) -> float:
-    return float(np.mean(scores.argmax(1) == truth))
-
-
-def _recalls(truth: Array, scores: Array) -> Array:
-    guess = scores.argmax(1)
-    return np.array([np.mean(guess[truth == label] == label) for label in np.unique(truth)])
-
-
-def _errors(truth: Array, values: Array) -> Array:
-    return np.asarray(values, np.float64).reshape(len(truth), -1) - np.asarray(truth, np.float64).reshape(
-        len(truth), -1
-    )
-
-
-_METRICS: Final[Mapping[str, Callable[[Array, Array], float]]] = {
-    "accuracy": _accuracy,
-    "balanced_accuracy": lambda truth, scores: float(np.mean(_recalls(truth, scores))),
-    "mae": lambda truth, values: float(np.mean(np.abs(_errors(truth, values)))),
-    **ranks.METRICS,
-    "rmse": lambda truth, values: float(np.sqrt(np.mean(_errors(truth, values) ** 2))),
-}
 
 
 def _margin(scores: Array) -> Array:

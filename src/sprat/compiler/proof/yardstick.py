@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler.proof import parity
+from sprat.compiler.proof import metrics
 from sprat.compiler.spec.factory import Part
 from sprat.compiler.spec.gates import GateCode
 from sprat.compiler.spec.recipe import Recipe
@@ -50,7 +50,7 @@ def linear(metric: str, train: Part, test: Part, *, classes: int) -> float:
         columns.matrix(test.inputs, np.arange(start, min(start + _CHUNK, len(test.labels)))) @ weights + middle
         for start in range(0, len(test.labels), _CHUNK)
     ]
-    return parity.metric_of(metric, test.labels, np.concatenate(answers))
+    return metrics.metric_of(metric, test.labels, np.concatenate(answers))
 
 
 def beside(recipe: Recipe, parts: Mapping[str, Part], metric: float) -> float | None:
@@ -64,7 +64,7 @@ def beside(recipe: Recipe, parts: Mapping[str, Part], metric: float) -> float | 
         classes=len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0,
     )
     # Of an error metric less is better, and the lead is a share of the yardstick's error, as a drop is of the model's.
-    lead = (found - metric) / max(found, _NO_ERROR) if recipe.metric in parity.ERROR_METRICS else metric - found
+    lead = (found - metric) / max(found, _NO_ERROR) if recipe.metric in metrics.ERROR_METRICS else metric - found
     if recipe.gates.min_lead and lead < recipe.gates.min_lead:
         raise GateFailed(
             GateCode.YARDSTICK,
@@ -82,7 +82,7 @@ def told(metric: str, model: float, trivial: float, linear: float | None) -> str
 
 def remarks(metric: str, model: float, linear: float | None) -> list[str]:
     """Return a warning where a linear model does better than the trained one."""
-    if linear is None or not parity.beats(metric, linear, model):
+    if linear is None or not metrics.beats(metric, linear, model):
         return []
     return [f"a linear model reaches {metric} {linear:.4f}, the trained one {model:.4f}: is it worth its size?"]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sprat.compiler import bundling
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.proof.parity import ERROR_METRICS
+from sprat.compiler.proof.metrics import ERROR_METRICS
 from sprat.compiler.proof.trials import Trial
 from sprat.compiler.report import anatomy, answer_charts, charts
 from sprat.compiler.result import BuildResult

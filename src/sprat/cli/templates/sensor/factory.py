@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sprat.compiler.spec.factory import Part
+    from sprat import Part
 
 STEPS, CHANNELS, ROWS = 64, 3, 900
 
