@@ -21,6 +21,7 @@ MODEL: Final = "digits"
 TARGET: Final = "generic-x86_64"
 CHANNEL: Final = "canary"
 LOST_S: Final = 8.0
+_INSTALLING: Final = (InstallPhase.FETCHING, InstallPhase.STAGED, InstallPhase.CHECKED, InstallPhase.TRIAL)
 
 
 def passphrase() -> str:
@@ -103,8 +104,9 @@ def forge(on: Stage) -> None:
     stored.write_bytes(_flipped(pristine))
     rollout = _start_rollout(on, release_seq=release["release_seq"], waves=["100%"], on_failure="abort")
     _wait_rollout(on, rollout, RolloutPhase.ABORTED)
+    # The first refusal aborts, while another device may still be fetching: it must not find the true bytes after all.
+    models = wait_for("devices to end their installs", lambda: _settled_models(on), timeout_s=60)
     stored.write_bytes(pristine)
-    models = {device.name: _report(on, device)["models"][MODEL] for device in on.devices}
     offered = {
         name: m["install"] for name, m in models.items() if m["install"]["release_seq"] == release["release_seq"]
     }
@@ -117,6 +119,14 @@ def forge(on: Stage) -> None:
         on.show(
             f"{name} still runs the first release", model["running"][:12], expected=on.builds["first"]["sha256"][:12]
         )
+
+
+def _settled_models(on: Stage) -> dict[str, dict[str, Any]] | None:
+    """Return what each device reports of the model, or None while one has not read its twin or still installs."""
+    shown = {device.name: on.fleet().client.device(device.name) for device in on.devices}
+    models = {name: one["reported"]["models"][MODEL] for name, one in shown.items()}
+    read = all(one["reported"]["applied_version"] == one["desired"]["version"] for one in shown.values())
+    return models if read and not any(model["install"]["phase"] in _INSTALLING for model in models.values()) else None
 
 
 def replace(on: Stage) -> None:
