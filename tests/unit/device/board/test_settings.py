@@ -62,7 +62,7 @@ def test_a_fixed_clock_state_is_taken(tmp_path: Path) -> None:
         ("[[inputs]]\nmodel='a'\nkind='stdin'\n\n[[inputs]]\nmodel='b'\nknd='stdin'\n", "sprat.toml:7: unknown setting 'knd'"),
         ("[[inputs]]\nmodel='a'\n", "'kind' is missing"),
         ("[[inputs]]\nmodel='../a'\nkind='stdin'\n", "model name '../a'"),
-        ("[[inputs]]\nmodel='a'\nkind='stdin'\n[[inputs]]\nmodel='a'\nkind='stdin'\n", "'a' has two sources"),
+        ("[[inputs]]\nmodel='a'\nkind='stdin'\n[[inputs]]\nmodel='a'\nkind='stdin'\n", "'a' has 2 inputs named ''"),
         ("inputs = 3\n", "expected a list of tables"),
         ("inputs = [3]\n", "expected a table"),
         ("log_level = \n", "cannot be read .*line 1"),

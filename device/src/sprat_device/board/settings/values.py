@@ -74,6 +74,13 @@ def text(raw: object) -> str:
     return raw
 
 
+def name(raw: object) -> str:
+    """Accept a short name: lower-case letters, digits, `-` and `_`, or nothing."""
+    if not isinstance(raw, str) or not re.fullmatch(r"[a-z0-9_-]{0,32}", raw):
+        raise ValueError("at most 32 of a-z, 0-9, - and _")
+    return raw
+
+
 def line_of(text: str, key: str, *, table: int = 0) -> int:
     """Find where a key stands; tomllib does not tell, so an inline table counts as the line of its name."""
     section, _, name = key.rpartition(".")

@@ -1,0 +1,73 @@
+"""All settings of a device as one frozen object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sprat_device.board.settings import values
+from sprat_device.board.settings.entry import section, sections_of, setting, settings_of, tables, tables_of
+from sprat_device.board.settings.hub import HubSettings
+from sprat_device.board.settings.inputs import InputSettings
+from sprat_device.board.settings.install import InstallSettings
+from sprat_device.board.settings.runtime import RuntimeSettings
+from sprat_device.board.settings.telemetry import TelemetrySettings
+from sprat_device.contract.phases import ClockState
+
+DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """All settings, and where each value came from."""
+
+    log_level: str = setting("info", values.choice("debug", "info", "warning", "error"), "how much the agent says")
+    clock: str = setting(
+        "auto", values.choice("auto", *ClockState), "whether the wall clock is set; auto asks the kernel"
+    )
+    hub: HubSettings = section(HubSettings)
+    telemetry: TelemetrySettings = section(TelemetrySettings)
+    install: InstallSettings = section(InstallSettings)
+    runtime: RuntimeSettings = section(RuntimeSettings)
+    inputs: tuple[InputSettings, ...] = tables(InputSettings)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def clock_state(self) -> ClockState | None:
+        """Return the fixed clock state, None when the kernel shall be asked."""
+        return None if self.clock == "auto" else ClockState(self.clock)
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Return (key, value, where it came from) of every setting, for `--show-settings`."""
+        rows = [(key, _show(_look_up(self, key)), self.origins.get(key, DEFAULT)) for key in KEYS]
+        for name, owner in TABLES.items():
+            for i, table in enumerate(getattr(self, name)):
+                place = f"{name}[{i}]"
+                rows += [
+                    (f"{place}.{key}", _show(getattr(table, key)), self.origins[place]) for key in settings_of(owner)
+                ]
+        return rows
+
+
+SECTIONS: Final = sections_of(DeviceSettings)
+TABLES: Final = tables_of(DeviceSettings)
+KEYS: Final = settings_of(DeviceSettings) | {
+    f"{name}.{key}": entry for name, owner in SECTIONS.items() for key, entry in settings_of(owner).items()
+}
+"""Every setting outside the lists of tables by its dotted key."""
+
+
+def _look_up(settings: DeviceSettings, key: str) -> object:
+    section_, _, name = key.rpartition(".")
+    return getattr(getattr(settings, section_) if section_ else settings, name)
+
+
+def _show(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)
