@@ -175,7 +175,6 @@ def test_two_targets_get_a_folder_each_and_a_run_is_kept(tmp_path, capsys):
         (["--set", 'inputs.reading.features=["temperature", "co"]'], 2, "column 'co' is missing"),
         (["--set", "data.file=none.csv"], 2, "none.csv does not exist"),
         (["--target", "pi-5"], 2, "unknown target 'pi-5'; did you mean 'pi-4'"),
-        (["--set", "gates.min_metric=0.9999"], 1, "min-metric: "),
         (["--data", "nothing"], 2, "snapshot 'nothing'"),
         (["--runner", "env:none"], 4, "sprat runtimes add none"),
         (["--runner", "ssh:-oProxyCommand=x"], 2, "expected ssh:HOST or ssh:USER@HOST"),
@@ -191,6 +190,38 @@ def test_what_cannot_be_built_is_one_line_and_leaves_nothing(tmp_path, capsys, a
     assert len(lines) == 1
     assert said in lines[0]
     assert not out.exists()
+
+
+def test_a_model_that_stops_before_any_candidate_leaves_a_report_and_a_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SPRAT_RUNS_DIR", str(tmp_path / "runs"))
+    out = tmp_path / "out"
+    line = ["build", str(MODELS / "occupancy"), "--out", str(out), "--quiet", "--set", "gates.min_metric=0.9999"]
+    assert cli.main(line) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "gates.min_metric asks for 0.9999; see " in said
+    assert [path.name for path in out.iterdir()] == ["report.html"]
+    page = (out / "report.html").read_text()
+    assert "Stopped before any candidate was made: min-metric: balanced_accuracy 0.9" in page
+    assert "lower gates.min_metric if this is good enough" in page
+    assert "Confusion matrix: research model" in page
+    assert "Gates on every runtime" not in page
+    assert cli.main(["runs", "list", "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["stopped"].startswith("min-metric: ")
+    for verb in ("show", "explain"):
+        assert cli.main(["runs", verb, run["run"]]) == 0
+        assert "Stopped before any candidate was made: min-metric" in capsys.readouterr().out
+
+
+def test_a_model_whose_answers_are_not_finite_is_told_of_in_its_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SPRAT_RUNS_DIR", str(tmp_path / "runs"))
+    out = tmp_path / "out"
+    line = ["build", str(MODELS / "digits"), "--out", str(out), "--set", "train.epochs=1", "--set", "train.rate=1e9"]
+    assert cli.main([*line, "--quiet"]) == 1
+    assert "non-finite: the trained model's answers to the " in capsys.readouterr().err
+    assert "not finite" in (out / "report.html").read_text()
+    assert cli.main(["runs", "list"]) == 0
+    assert "stopped: non-finite  accuracy -" in capsys.readouterr().out
 
 
 def test_a_full_disk_while_training_is_the_machines_lack(tmp_path, capsys):

@@ -43,7 +43,7 @@ def build(
     from sprat.cli import runs
     from sprat.compiler.build import build as build_
     from sprat.compiler.report.explain import sentences
-    from sprat.compiler.result import NothingFits
+    from sprat.compiler.result import Stopped
     from sprat.data import snapshot
 
     output = Output(json, quiet)
@@ -56,13 +56,13 @@ def build(
                 cache=not no_cache, settings=settings,
                 say=say,
             ), None  # fmt: skip
-        except NothingFits as exc:  # a build that failed its gates is a run too, and can be explained
+        except Stopped as exc:  # a build that failed its gates is a run too, and can be explained
             result, failed = exc.result, exc
     document = result.document()
     runs.record(settings.runs_dir, document)
     for warning in result.warnings:
         output.warn(warning)
-    if not quiet:
+    if not quiet and result.candidates:
         output.table(
             ("target", "scheme", "bytes", result.metric_name, "drop (95 %)", "p50 us", "KiB", "passed on", "why"),
             [_row(row) for row in result.candidates],

@@ -19,14 +19,15 @@ def write_plot(
     """Write by the suffix of the path."""
     from sprat.compiler.report import charts
     from sprat.compiler.report import page as report
+    from sprat.compiler.report.explain import figure
 
     text = charts.alone(picture)
     if path.suffix == ".html":
         runs = list(dict.fromkeys(one.run for one in outcomes))
         given = report.table(
             ("run", "target", "scheme", "metric", "n:chosen", "n:research", "n:yardstick", "n:bytes", "n:p50 us"),
-            [("", _escaped(one.run, one.target, one.scheme or "nothing passed", one.metric_name, f"{one.metric:.4f}",
-                           f"{one.research:.4f}", f"{one.yardstick:.4f}", f"{one.size:,}", f"{one.latency_us:,.1f}"))
+            [("", _escaped(one.run, one.target, one.scheme or "nothing passed", one.metric_name,
+                           *map(figure, (one.metric, one.research, one.yardstick)), f"{one.size:,}", f"{one.latency_us:,.1f}"))
              for one in outcomes],
         )  # fmt: skip
         differ = report.table(

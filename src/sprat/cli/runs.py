@@ -55,16 +55,19 @@ def show(
 
     Example: sprat runs show 20260102T101500-digits
     """
+    from sprat.compiler.report import explain as explain_
+
     output = Output(json, quiet)
     document = _find(run)
-    output.table(
-        ("target", "scheme", "bytes", document["metric_name"], "p50 us", "why"),
-        [
-            (row["target"], row["scheme"], row["size"], f"{row['metric']:.4f}", f"{row['latency_us']:.1f}",
-             row["reason"] or "chosen")
-            for row in document["candidates"]
-        ],
-    )  # fmt: skip
+    rows = [
+        (row["target"], row["scheme"], row["size"], f"{row['metric']:.4f}", f"{row['latency_us']:.1f}",
+         row["reason"] or "chosen")
+        for row in document["candidates"]
+    ]  # fmt: skip
+    if document.get("stopped"):
+        output.say(explain_.stopped(document["stopped"]))
+    else:
+        output.table(("target", "scheme", "bytes", document["metric_name"], "p50 us", "why"), rows)
     if json:
         output.emit_json(document)
 
@@ -100,6 +103,7 @@ def compare(
     from dataclasses import asdict
 
     from sprat.compiler.report import compare as compare_
+    from sprat.compiler.report.explain import figure
 
     if len(runs) < 2:
         raise WrongUse(f"runs compare: found {len(runs)} run, expected two or more; see `sprat runs list`")
@@ -111,8 +115,8 @@ def compare(
     output.table(
         ("run", "target", "scheme", "metric", "chosen", "research", "yardstick", "bytes", "p50 us"),
         [
-            (one.run, one.target or "-", one.scheme or "nothing passed", one.metric_name, f"{one.metric:.4f}",
-             f"{one.research:.4f}", f"{one.yardstick:.4f}", one.size, f"{one.latency_us:.1f}")
+            (one.run, one.target or "-", one.scheme or "nothing passed", one.metric_name,
+             *map(figure, (one.metric, one.research, one.yardstick)), one.size, f"{one.latency_us:.1f}")
             for one in outcomes
         ],
     )  # fmt: skip
@@ -189,8 +193,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:
-    bundles = run["bundles"]
+    from sprat.compiler.report.explain import figure
+
+    bundles, stopped = run["bundles"], str(run.get("stopped") or "")
+    ended = f"stopped: {stopped.split(':', 1)[0]}" if stopped else "" if bundles else "nothing fits"
     return (
         run["run"], run["model"], ",".join(one["target"] for one in bundles),
-        ",".join(one["scheme"] for one in bundles), f"{run['metric_name']} {run['research_metric']:.4f}",
+        ended or ",".join(one["scheme"] for one in bundles), f"{run['metric_name']} {figure(run['research_metric'])}",
     )  # fmt: skip

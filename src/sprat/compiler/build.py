@@ -10,22 +10,18 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from sprat.compiler import bundling, columns, release_files
+from sprat.compiler import bundling, columns, release_files, training
+from sprat.compiler import stopped as stopped_
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.choice import search, searching
 from sprat.compiler.choice.ranking import rank
 from sprat.compiler.choice.search import Candidate
-from sprat.compiler.frontends import outputs
-from sprat.compiler.ingest import Ingested
-from sprat.compiler.proof import metrics, without_labels, yardstick
 from sprat.compiler.proof import trials as trials_
+from sprat.compiler.proof import without_labels, yardstick
 from sprat.compiler.proof.trials import Places, Trials
 from sprat.compiler.report import page as report
 from sprat.compiler.report import remarks
@@ -34,37 +30,18 @@ from sprat.compiler.runners import measure
 from sprat.compiler.runners.measure import Runner
 from sprat.compiler.schemes import SCHEMES
 from sprat.compiler.spec import factory, limits, project
-from sprat.compiler.spec.gates import GateCode
 from sprat.compiler.spec.project import Project
 from sprat.compiler.spec.target import Target
 from sprat.compiler.workers.cache import Cache
 from sprat.compiler.workers.executors import Place
 from sprat.compiler.workers.jobs import JobFailed, Jobs
-from sprat.compiler.workers.work import MAX_DATA, RESEARCH, TensorFacts, Work, write_parts
+from sprat.compiler.workers.work import TensorFacts, Work, write_parts
 from sprat.data.snapshot import Snapshot
 from sprat.data.table import Table
 from sprat.errors import GateFailed, MachineLacks, RecipeError
 from sprat.settings import Settings, read, unknown_key
-from sprat_device.contract import arrays
-from sprat_device.contract.manifest import Task
 
-Array = npt.NDArray[Any]
 _PARTIAL: Final = ".sprat-build-"
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """The source model by what it answered, and what took part in making it."""
-
-    research: Mapping[str, Array]
-    sha256: str
-    versions: Mapping[str, str]
-    metric: float
-    yardstick: float
-    searched: Mapping[str, Any] = field(default_factory=dict)
-    """What the search of parameters came to; empty where the recipe asks for none."""
-    linear: float | None = None
-    """What the linear yardstick reaches; None where nothing was learned from labels."""
 
 
 def build(
@@ -132,7 +109,10 @@ def _build(
         )
         recipe = source.recipe
         say("the given model's answers" if task.given else f"training on {len(ingested.parts['train'].labels)} rows")
-        trained = replace(_train(source, ingested, jobs, task, say=say), searched=searched.facts)
+        trained = replace(training.train(source, ingested, jobs, task), searched=searched.facts)
+        say(yardstick.told(recipe.metric, trained.metric, trained.yardstick, trained.linear))
+        if refusal := training.refusal(trained, recipe):
+            raise stopped_.at(refusal, source, ingested, trained, work=work, out=out, study=searched.study)
         wanted = [c for group in candidates.values() for c in group]
         ingested = without_labels.filled(ingested, trained.research, recipe)
         lowered = {
@@ -158,11 +138,13 @@ def _build(
         made.append(staging.stage(target, ranked))
     result = BuildResult(
         recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
-        facts={**staging.facts, "snapshot": dict(ingested.snapshot), "linear_yardstick": trained.linear},
+        facts=release_files.of_run(staging.facts, ingested, trained),
         study=searched.study,
     )  # fmt: skip
     say("report")
-    written = staging.stage_report(report.page(result, ingested, trained.research, trials, recipe, lowered=lowered))
+    written = staging.stage_report(
+        report.page(result, ingested, trained.research, trials.every(), recipe, lowered=lowered)
+    )
     staging.publish()
     seconds = {**jobs.seconds, "trials": trials.seconds, "total": time.monotonic() - begun}
     result = replace(result, report=written, seconds={key: round(value, 3) for key, value in seconds.items()})
@@ -201,48 +183,6 @@ def _work(source: Project, work: Path) -> Work:
         stream=source.recipe.stream,
         missing=tuple(spec.name for spec in source.recipe.inputs if spec.missing == "keep"),
     )
-
-
-def _train(source: Project, ingested: Ingested, jobs: Jobs, task: Work, *, say: Callable[[str], None]) -> Trained:
-    """Train, and stop a model that is no better than the yardstick or than the recipe asks."""
-    recipe = source.recipe
-    try:
-        answer = jobs.train(task)
-    except JobFailed as exc:
-        if task.given:
-            raise RecipeError(f"{Path(task.given).name}: cannot be run here: {exc}") from exc
-        raise RecipeError(f"training failed: {exc}; the factory is {task.factory}") from exc
-    raw = arrays.parse((Path(task.folder) / RESEARCH).read_bytes(), max_bytes=MAX_DATA)
-    classes = len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0
-    research = {name: outputs.widened(array.reshape(len(array), -1), classes=classes) for name, array in raw.items()}
-    _require_answers(research, source)
-    parts = without_labels.filled(ingested, research, recipe).parts
-    metric = metrics.metric_of(recipe.metric, parts["test"].labels, research["test"])
-    trivial = metrics.yardstick(
-        recipe.metric, parts["train"].labels, parts["test"].labels, classes=len(recipe.labels)
-    )  # fmt: skip
-    if recipe.data.label and not metrics.beats(recipe.metric, metric, trivial):
-        raise GateFailed(
-            GateCode.YARDSTICK, f"{recipe.metric} {metric:.4f} does not beat {trivial:.4f} of the trivial model"
-        )
-    if recipe.gates.min_metric and metrics.beats(recipe.metric, recipe.gates.min_metric, metric):
-        raise GateFailed(
-            GateCode.MIN_METRIC, f"{recipe.metric} {metric:.4f}, gates.min_metric asks for {recipe.gates.min_metric:g}"
-        )
-    linear = yardstick.beside(recipe, ingested.parts, metric)
-    say(yardstick.told(recipe.metric, metric, trivial, linear))
-    return Trained(
-        research, str(answer["source_sha256"]), answer["versions"], metric, trivial, linear=linear
-    )  # fmt: skip
-
-
-def _require_answers(research: Mapping[str, Array], source: Project) -> None:
-    recipe = source.recipe
-    for name, array in research.items():
-        if not np.all(np.isfinite(array)):
-            raise GateFailed(GateCode.NON_FINITE, f"the trained model's answers to the {name} rows are not finite")
-        if recipe.task is Task.CLASSIFICATION and array.shape[1] != len(recipe.labels):
-            raise RecipeError(f"labels: {len(recipe.labels)} names, the model gives {array.shape[1]} scores")
 
 
 def _lower(

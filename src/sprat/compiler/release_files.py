@@ -29,10 +29,38 @@ from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.manifest import Task, Tolerance
 
 if TYPE_CHECKING:
-    from sprat.compiler.build import Trained
+    from sprat.compiler.training import Trained
 
 MEASURED_SCHEMA: Final = "sprat.measured/1"
 REPORT: Final = "report.html"
+
+
+def facts(project: Project, ingested: Ingested, trained: Trained) -> dict[str, Any]:
+    """Return what a build was made from, as the manifest's provenance holds it."""
+    recipe = project.recipe
+    return {
+        "recipe_sha256": project.sha256,
+        "files": dict(project.files),
+        "overrides": list(project.overrides),
+        "source_sha256": trained.sha256,
+        "data_sha256": ingested.sha256,
+        "splits": {name: dict(ingested.splits[name]) for name in PARTS},
+        "features": {name: dict(found) for name, found in ingested.features.items()},
+        "seeds": {"train": recipe.train.seed, "split": recipe.data.split.seed},
+        "parameters": dict(recipe.train.parameters),
+        **({"search": dict(trained.searched)} if trained.searched else {}),
+        **({"augment": recipe.train.augment} if recipe.train.augment else {}),
+        "versions": {**trained.versions, "sprat": __version__},
+        "python": platform.python_version(),
+        "metric": recipe.metric,
+        "research_metric": trained.metric,
+        "yardstick": trained.yardstick,
+    }
+
+
+def of_run(made_from: Mapping[str, Any], ingested: Ingested, trained: Trained) -> dict[str, Any]:
+    """Return the facts with what a run keeps beside them: no part of the bundle's bytes."""
+    return {**made_from, "snapshot": dict(ingested.snapshot), "linear_yardstick": trained.linear}
 
 
 class Staging:
@@ -45,7 +73,7 @@ class Staging:
         self._project, self._ingested, self._trained, self._trials = project, ingested, trained, trials
         self._work, self._out, self._many = work / "staged", out, many
         self._moves: list[tuple[Path, Path]] = []
-        self.facts = self._facts()
+        self.facts = facts(project, ingested, trained)
 
     def stage(self, target: Target, ranked: Ranked) -> BuiltBundle:
         """Write the chosen bundle, reproduce its golden set on every runtime, and write what was measured."""
@@ -86,27 +114,6 @@ class Staging:
         for staged, place in self._moves:
             place.parent.mkdir(parents=True, exist_ok=True)
             staged.replace(place)
-
-    def _facts(self) -> dict[str, Any]:
-        recipe, ingested = self._project.recipe, self._ingested
-        return {
-            "recipe_sha256": self._project.sha256,
-            "files": dict(self._project.files),
-            "overrides": list(self._project.overrides),
-            "source_sha256": self._trained.sha256,
-            "data_sha256": ingested.sha256,
-            "splits": {name: dict(ingested.splits[name]) for name in PARTS},
-            "features": {name: dict(found) for name, found in ingested.features.items()},
-            "seeds": {"train": recipe.train.seed, "split": recipe.data.split.seed},
-            "parameters": dict(recipe.train.parameters),
-            **({"search": dict(self._trained.searched)} if self._trained.searched else {}),
-            **({"augment": recipe.train.augment} if recipe.train.augment else {}),
-            "versions": {**self._trained.versions, "sprat": __version__},
-            "python": platform.python_version(),
-            "metric": recipe.metric,
-            "research_metric": self._trained.metric,
-            "yardstick": self._trained.yardstick,
-        }
 
     def _contents(self, lowering: Lowering, passed: tuple[Trial, ...], target: Target, ranked: Ranked) -> Contents:
         recipe, trained, ingested = self._project.recipe, self._trained, self._ingested

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,6 +65,8 @@ class BuildResult:
     """Splits, seeds, versions: what the manifests' provenance holds too."""
     study: str = ""
     """Where the trials of its search are kept, under the runs; empty where there was none."""
+    stopped: str = ""
+    """Why there are no candidates, as `code: sentence`; empty where there are."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Of the clock: `data`, `train`, `convert`, `trials` (measuring), and the `total` that also holds our own overhead."""
 
@@ -76,6 +79,8 @@ class BuildResult:
                 for bundle in self.bundles
             ],
             "report": str(self.report or ""),
+            "research_metric": _known(self.research_metric),
+            "yardstick": _known(self.yardstick),
         }
 
     def _repr_html_(self) -> str:
@@ -88,9 +93,18 @@ class BuildResult:
         return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-class NothingFits(GateFailed):
-    """No candidate fits some target; the result holds what was tried, so that it can be kept and explained."""
+def _known(value: float) -> float | None:
+    """Return None for a figure that there is not: JSON has no NaN."""
+    return None if math.isnan(value) else value
+
+
+class Stopped(GateFailed):
+    """A gate ended the build; the result holds what was found until then, so that it can be kept and explained."""
 
     def __init__(self, code: str, message: str, *, result: BuildResult) -> None:
         super().__init__(code, message)
         self.result = result
+
+
+class NothingFits(Stopped):
+    """No candidate fits some target."""

@@ -92,3 +92,14 @@ def test_wrong_use_is_one_line(kept, capsys, arguments, said):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert said in lines[0]
+
+
+def test_a_run_that_stopped_early_compares_and_draws_without_its_metric(kept, tmp_path, capsys):
+    stopped = BuildResult("m", "accuracy", float("nan"), float("nan"), (), (), stopped="non-finite: answers").document()
+    one, other = kept(_document(0.97)), kept(stopped)
+    plot = tmp_path / "plot.svg"
+    assert cli.main(["runs", "compare", one, other, "--plot", str(plot), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [row["metric"] for row in json.loads(captured.out)["outcomes"]] == [0.97, None]
+    assert "NaN" not in captured.out
+    assert "nan" not in plot.read_text()

@@ -92,7 +92,7 @@ def changes(before: Features, now: Features) -> list[str]:
 
 
 def reference(since: str, source: Project, runs_dir: Path) -> Features | None:
-    """Return the features of a bundle, or of the newest build of this model; None where there is no such build."""
+    """Return the features of a bundle, or of the newest build of this model that came to candidates; None where there is none."""
     if since == LAST:
         return _last_run(runs_dir, source.recipe.model)
     path = Path(since) if Path(since).is_file() else source.file(since)
@@ -114,7 +114,8 @@ def _last_run(runs_dir: Path, model: str) -> Features | None:
             run = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as exc:
             raise RecipeError(f"since last: run {path} cannot be read ({exc}); remove the file") from exc
-        if run.get("model") == model and "features" in run.get("facts", {}):
+        # A model that no gate let through is no reference: its data may be what was wrong.
+        if run.get("model") == model and "features" in run.get("facts", {}) and not run.get("stopped"):
             return _require_features(run["facts"], path.stem)
     return None
 

@@ -6,6 +6,7 @@ yardstick (majority or mean) stands in `parity`; its gate always holds, `gates.m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -53,29 +54,33 @@ def linear(metric: str, train: Part, test: Part, *, classes: int) -> float:
     return metrics.metric_of(metric, test.labels, np.concatenate(answers))
 
 
-def beside(recipe: Recipe, parts: Mapping[str, Part], metric: float) -> float | None:
-    """Return what the linear yardstick reaches, None where nothing is learned from labels; GateFailed at `gates.min_lead`."""
+def beside(recipe: Recipe, parts: Mapping[str, Part]) -> float | None:
+    """Return what the linear yardstick reaches, None where nothing is learned from labels."""
     if recipe.task is Task.ANOMALY or not recipe.data.label:
         return None
-    found = linear(
-        recipe.metric,
-        parts["train"],
-        parts["test"],
-        classes=len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0,
-    )
+    classes = len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0
+    return linear(recipe.metric, parts["train"], parts["test"], classes=classes)
+
+
+def refusal(recipe: Recipe, metric: float, found: float | None) -> GateFailed | None:
+    """Return the gate `gates.min_lead` where the model's lead over the linear yardstick is too small."""
+    if found is None or not recipe.gates.min_lead:
+        return None
     # Of an error metric less is better, and the lead is a share of the yardstick's error, as a drop is of the model's.
     lead = (found - metric) / max(found, _NO_ERROR) if recipe.metric in metrics.ERROR_METRICS else metric - found
-    if recipe.gates.min_lead and lead < recipe.gates.min_lead:
-        raise GateFailed(
-            GateCode.YARDSTICK,
-            f"{recipe.metric} {metric:.4f} against {found:.4f} of a linear model is a lead of {lead:.4f}, "
-            f"gates.min_lead asks for {recipe.gates.min_lead:g}",
-        )
-    return found
+    if lead >= recipe.gates.min_lead:
+        return None
+    return GateFailed(
+        GateCode.YARDSTICK,
+        f"{recipe.metric} {metric:.4f} against {found:.4f} of a linear model is a lead of {lead:.4f}, "
+        f"gates.min_lead asks for {recipe.gates.min_lead:g}",
+    )
 
 
 def told(metric: str, model: float, trivial: float, linear: float | None) -> str:
     """Return the model's metric with what the yardsticks reach, in one sentence."""
+    if math.isnan(model):
+        return f"{metric}: none, the answers are not finite"
     line = "" if linear is None else f", linear {linear:.4f}"
     return f"{metric} {model:.4f}; yardsticks: trivial {trivial:.4f}{line}"
 

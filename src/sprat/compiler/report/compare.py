@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,16 +35,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run gave for one target; an empty scheme means that nothing passed."""
+    """What one run gave for one target; an empty scheme and no metric mean that nothing passed."""
 
     run: str
     model: str
     metric_name: str
-    research: float
-    yardstick: float
+    research: float | None
+    """None where the trained model's answers were not finite."""
+    yardstick: float | None
     target: str = ""
     scheme: str = ""
-    metric: float = 0.0
+    metric: float | None = None
     size: int = 0
     latency_us: float = 0.0
 
@@ -66,7 +68,7 @@ def outcomes(runs: Sequence[Run]) -> tuple[Outcome, ...]:
     found: list[Outcome] = []
     for run in runs:
         plain_ = Outcome(
-            run["run"], run["model"], run["metric_name"], float(run["research_metric"]), float(run["yardstick"])
+            run["run"], run["model"], run["metric_name"], run["research_metric"], run["yardstick"]
         )  # fmt: skip
         chosen = [row for row in run["candidates"] if row["chosen"]]
         found += [
@@ -86,12 +88,16 @@ def picture(runs: Sequence[Run]) -> str:
     rows = outcomes(runs)
     names = [f"{one.run}\n{one.target} {one.scheme}".rstrip() for one in rows]
     series = {
-        "chosen artifact": [one.metric for one in rows],
-        "research model": [one.research for one in rows],
-        "yardstick": [one.yardstick for one in rows],
+        "chosen artifact": [_drawn(one.metric) for one in rows],
+        "research model": [_drawn(one.research) for one in rows],
+        "yardstick": [_drawn(one.yardstick) for one in rows],
     }
     metrics = ", ".join(dict.fromkeys(one.metric_name for one in rows))
     return charts.bars(names, series, label=metrics, title=f"{metrics} of {len(runs)} runs")
+
+
+def _drawn(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _shown(run: Run) -> dict[str, Any]:

@@ -39,11 +39,20 @@ _REMEDY: Final[Mapping[str, str]] = {
     GateCode.OVER_RAM: "make the model or its input smaller, or raise the target's memory_kib",
     GateCode.OVER_LATENCY: "make the model smaller, or raise gates.max_latency_us",
 }
+_OF_MODELS: Final[Mapping[str, str]] = {
+    GateCode.YARDSTICK: "train longer or with another model, look for inputs that tell more, and check the labels; a "
+    "model that does not earn its size is not worth a device's storage",
+    GateCode.MIN_METRIC: "train longer, bring more rows, or lower gates.min_metric if this is good enough",
+    GateCode.NON_FINITE: "look for a division, a log or an overflow in the model or a learning rate that is too high",
+}
+"""What to change where the model itself was stopped."""
 _BUDGETS: Final = frozenset({GateCode.OVER_FLASH, GateCode.OVER_RAM, GateCode.OVER_LATENCY})
 
 
 def sentences(document: Mapping[str, Any]) -> list[str]:
     """Return one sentence for what was chosen of each target, then one for each candidate that lost there."""
+    if document.get("stopped"):
+        return [stopped(document["stopped"])]
     rows: Sequence[Mapping[str, Any]] = document["candidates"]
     metric = str(document["metric_name"])
     targets = list(dict.fromkeys(str(row["target"]) for row in rows))
@@ -57,6 +66,13 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def stopped(reason: str) -> str:
+    """Return why a build ended before any candidate was made (`code: sentence`), and what would let it go on."""
+    code = reason.split(":", 1)[0]
+    remedy = f" To change: {_OF_MODELS[code]}." if code in _OF_MODELS else ""
+    return f"Stopped before any candidate was made: {reason}.{remedy}"
+
+
 def what_to_change(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what would let a candidate through: the remedies of the gates that stopped them, each once.
 
@@ -66,6 +82,11 @@ def what_to_change(rows: Sequence[Mapping[str, Any]]) -> str:
     codes = [code for code in codes if code in _BUDGETS] or codes
     found = [_REMEDY[code] for code in codes if code in _REMEDY]
     return f"To change: {'; or '.join(found)}." if found else ""
+
+
+def figure(value: float | None) -> str:
+    """Return a metric as people read it; `-` where there is none."""
+    return "-" if value is None else f"{value:.4f}"
 
 
 def plain(value: object) -> str:

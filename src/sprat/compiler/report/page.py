@@ -6,6 +6,7 @@ It needs no other file and no network, follows the reader's light or dark settin
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from sprat.compiler.bundling import Lowering
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.proof.trials import Trial, Trials
+from sprat.compiler.proof.trials import Trial
 from sprat.compiler.report import charts, explain
 from sprat.compiler.report import pictures as report_pictures
 from sprat.compiler.result import BuildResult, CandidateRow
@@ -29,19 +30,18 @@ _SHORT: Final = 12
 
 
 def page(
-    result: BuildResult, ingested: Ingested, research: Mapping[str, Array], trials: Trials, recipe: Recipe, *,
+    result: BuildResult, ingested: Ingested, research: Mapping[str, Array], every: Sequence[Trial], recipe: Recipe, *,
     lowered: Mapping[str, Lowering | JobFailed] | None = None,
 ) -> str:  # fmt: skip
-    """Return the whole page; `lowered` lets it look into artifacts that collapsed."""
-    every = trials.every()
+    """Return the whole page from every trial that was made; `lowered` lets it look into artifacts that collapsed."""
     sections = [
         _summary(result),
-        _candidates(result),
+        _candidates(result) if result.candidates else "",
         report_pictures.candidates(result, every, allowed=recipe.gates.max_drop),
         _explained(result),
         report_pictures.answers(result, ingested.parts["test"].labels, research["test"], every, recipe),
         report_pictures.collapsed(every, lowered or {}, ingested),
-        _gates(result, every),
+        _gates(result, every) if every else "",
         _runtimes(result),
         _splits(result),
         _list("Data findings", ingested.findings or ("None of the checks found anything.",)),
@@ -69,10 +69,10 @@ def document(title: str, body: str) -> str:
 
 def _summary(result: BuildResult) -> str:
     tiles = [
-        (f"{result.research_metric:.4f}", f"{result.metric_name}, research model"),
+        (_figure(result.research_metric), f"{result.metric_name}, research model"),
         *((f"{row.metric:.4f}", f"{result.metric_name}, {row.scheme} for {row.target}")
           for row in result.candidates if row.chosen),
-        (f"{result.yardstick:.4f}", f"{result.metric_name}, yardstick (trivial model)"),
+        (_figure(result.yardstick), f"{result.metric_name}, yardstick (trivial model)"),
         *((f"{linear:.4f}", f"{result.metric_name}, yardstick (linear model)")
           for linear in (result.facts.get("linear_yardstick"),) if linear is not None),
         *((f"{row.size / 1024:,.1f} KiB", f"artifact, {row.scheme} for {row.target}")
@@ -86,8 +86,18 @@ def _summary(result: BuildResult) -> str:
     shown = "".join(f"<div><b>{value}</b><span>{html.escape(what)}</span></div>" for value, what in tiles)
     return (
         f'<p class="note">{html.escape(str(result.facts.get("about", "")))}</p><div class="tiles">{shown}</div>'
-        f"<ul>{made or '<li class=out>No candidate passed.</li>'}</ul>"
+        f"<ul>{made or _nothing(result)}</ul>"
     )
+
+
+def _nothing(result: BuildResult) -> str:
+    """Say why there is no bundle."""
+    said = explain.stopped(result.stopped) if result.stopped else "No candidate passed."
+    return f'<li class="out">{html.escape(said)}</li>'
+
+
+def _figure(value: float) -> str:
+    return "not finite" if math.isnan(value) else f"{value:.4f}"
 
 
 def _candidates(result: BuildResult) -> str:
@@ -131,7 +141,8 @@ def _where(result: BuildResult) -> str:
 
 
 def _explained(result: BuildResult) -> str:
-    return _list("Why the others lost", explain.sentences(result.document())[1:])
+    lost = explain.sentences(result.document())[1:] if result.candidates else []
+    return _list("Why the others lost", lost)
 
 
 def _gates(result: BuildResult, trials: Sequence[Trial]) -> str:

@@ -65,6 +65,8 @@ def candidates(result: BuildResult, trials: Sequence[Trial], *, allowed: float) 
 
 def answers(result: BuildResult, truth: Array, research: Array, trials: Sequence[Trial], recipe: Recipe) -> str:
     """Return what the research model and each chosen candidate answered to the held-out rows."""
+    if not np.all(np.isfinite(research)):
+        return ""
     chosen = {row.scheme for row in result.candidates if row.chosen}
     shown = {RESEARCH_NAME: research}
     shown |= _same([one for one in trials if one.scheme in chosen and one.passed], task=recipe.task)
@@ -80,7 +82,8 @@ def answers(result: BuildResult, truth: Array, research: Array, trials: Sequence
                 (answer_charts.spread(_by_class(truth, found), label="score", title=name), "")
                 for name, found in shown.items()
             ]
-    return _pictures("Answers to the held-out rows, float against chosen", drawn)
+    versus = ", float against chosen" if len(shown) > 1 else ""
+    return _pictures(f"Answers to the held-out rows{versus}", drawn)
 
 
 def _classes(truth: Array, shown: Mapping[str, Array], recipe: Recipe) -> list[tuple[str, str]]:
