@@ -26,6 +26,7 @@ from sprat_device.contract.ids import Digest
 from sprat_device.contract.phases import InstallPhase, Reason
 from sprat_device.contract.topics import Kind, topic
 from sprat_device.contract.twin import Desired, Offer, Reported
+from sprat_device.inference.loop import Loop
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session
 from sprat_device.telemetry.recorder import Recorder
@@ -54,6 +55,22 @@ class PolledUplink(Uplink):
     def stop(self) -> None:
         self.poll()
 
+    @property
+    def alive(self) -> bool:
+        return True
+
+
+class Stepped:
+    """A loop without its thread: the test steps it."""
+
+    alive = True
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+
+    def stop(self) -> None:
+        pass
+
 
 class World:
     """A publisher, a device's state folder, and what each bundle does when it is loaded."""
@@ -66,7 +83,7 @@ class World:
         self.version = 0
         np.savez(folder / "inputs.npz", x=np.ones((5, 3), np.float32))
         patch.setattr(Session, "open", self._open)
-        patch.setattr("sprat_device.agent._HOUSEKEEPING_US", 1000)  # an idle loop waits this long in earnest
+        patch.setattr("sprat_device.agent.agent._HOUSEKEEPING_S", 0)  # it would wait so long for mail in earnest
 
     def release(self, name: str, does: Callable[[Arrays], Arrays] | Exception = answers) -> Offer:
         path = bundle(self.folder / f"{name}.sprat", fill=name.encode())
@@ -95,6 +112,7 @@ class Life:
         self.clock: ManualClock = board.clock
         self.transport = ListTransport()
         self.reports: list[Reported] = []
+        self.loops: list[Stepped] = []
         telemetry = TelemetrySettings(frame_interval_s=0.05)
         inputs = InputSettings(model=MODEL, kind="replay", path=str(world.folder / "inputs.npz"), loop=True)
         spool = open_spool(state / "spool", first_epoch=len(world.opened) + 1)
@@ -102,7 +120,7 @@ class Life:
         def uplink(inbox: Inbox) -> Uplink:
             return PolledUplink(
                 board.identity.device, spool, self.transport, board.clock, telemetry,
-                on_desired=inbox.desired.put, on_command=inbox.commands.put,
+                on_desired=inbox.put, on_command=inbox.put,
             )  # fmt: skip
 
         self.agent = Agent(
@@ -116,7 +134,12 @@ class Life:
             installer=board.installer,
             runtimes=RUNTIMES,
             uplink=uplink,
+            work=self.work,
         )
+
+    def work(self, loop: Loop, _name: str) -> Stepped:
+        self.loops.append(Stepped(loop))
+        return self.loops[-1]
 
     def offer(self, offer: Offer) -> None:
         """Let the hub's retained message arrive."""
@@ -135,6 +158,8 @@ class Life:
         def stopped() -> bool:
             nonlocal left
             self.agent._uplink.poll()
+            for stepped in self.loops:
+                stepped.loop.step(0)
             self.clock.advance(0.3)
             left -= 1
             return left < 0
@@ -170,8 +195,9 @@ def test_the_next_start_answers_without_a_hub(world: World) -> None:
     again = world.start()
     again.transport.reachable = False
     again.run()
-    assert again.agent._streams[0].digest == offer.bundle
-    assert again.agent._streams[0].loop.healthy > 4  # type: ignore[union-attr]
+    (stepped,) = again.loops
+    assert stepped.loop.running == offer.bundle
+    assert stepped.loop.healthy > 4
 
 
 def test_a_bundle_that_does_not_load_leaves_the_old_one_answering(world: World) -> None:

@@ -67,7 +67,7 @@ def _compose(state: Path, settings: DeviceSettings, identity: Identity) -> Agent
     def uplink(inbox: Inbox) -> Uplink:
         return Uplink(
             identity.device, spool, MqttTransport(endpoint), clock, settings.telemetry,
-            on_desired=inbox.desired.put, on_command=inbox.commands.put,
+            on_desired=inbox.put, on_command=inbox.put,
         )  # fmt: skip
 
     return Agent(

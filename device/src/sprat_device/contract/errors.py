@@ -51,6 +51,10 @@ class MachineLacks(SpratError):
     exit_code = 4
 
 
+class AgentFault(SpratError):
+    """A defect of Sprat itself, told as one line; the traceback is in the log."""
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that names the nearest known word, empty where none is near."""
     from difflib import get_close_matches  # noqa: PLC0415 - only a mistake pays for it

@@ -33,11 +33,13 @@ _LEVEL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which bundle made the records of a frame."""
+    """Which bundle made the records of a frame, and on which of the model's inputs."""
 
     model: ModelName
     release_seq: int
     bundle: Digest
+    input: str = ""
+    """The input's name in the device's settings; empty for a model's only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def encode_predictions(origin: Origin, predictions: Sequence[Prediction], *, sco
     }
     return _compress({
         "schema": SCHEMA, "model": origin.model, "release_seq": origin.release_seq, "bundle": origin.bundle,
-        "columns": columns,
+        **({"input": origin.input} if origin.input else {}), "columns": columns,
     })  # fmt: skip
 
 
@@ -129,7 +131,12 @@ def decode(body: bytes, *, count: int) -> PredictionColumns | tuple[Row, ...]:
 
 
 def _predictions(fields: Fields, columns: dict[str, npt.NDArray[Any]]) -> PredictionColumns:
-    origin = Origin(fields.value("model", model_name), fields.integer("release_seq"), fields.value("bundle", digest))
+    origin = Origin(
+        fields.value("model", model_name),
+        fields.integer("release_seq"),
+        fields.value("bundle", digest),
+        fields.text("input", default="", max_length=32),
+    )
     missing = {*_WHOLE, "outputs"} - columns.keys()
     if missing:
         raise ContractError(f"frame body: column {min(missing)!r} is missing")

@@ -1,13 +1,19 @@
-"""The loop of one source: reading -> check -> prediction -> recorder, and a summary now and then.
+"""The loop of one input: reading -> check -> prediction -> recorder, and a summary now and then.
 
 Rules: a bad input is an event with its reason, never a prediction; the source's running index goes on over a swap of
 bundles without a gap; nothing here waits for disk, network or hub; many equal errors become a few events and a count.
+
+A loop belongs to the thread that steps it. `swap` and `unload` may be called from another one: they leave word, and the
+loop takes it up between two readings. What waits in the source is run at once where the artifact's batch is open.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -17,11 +23,13 @@ from sprat_device.board.clock import Clock
 from sprat_device.contract import summary
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin, Prediction
+from sprat_device.inference.answers import Answer
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session
-from sprat_device.inference.sources.reading import Reading, Source
+from sprat_device.inference.sources.reading import Reading, Reply, Source
 from sprat_device.inference.tally import Tally
 
+MOST_AT_ONCE: Final = 32
 _EVENTS_PER_REASON: Final = 20
 """Per summary interval. A broken sensor must not push out of the spool what else happened; the summary has the count."""
 _UNFIT: Final = frozenset({Reason.INPUT_MISSING, Reason.INPUT_SHAPE, Reason.INPUT_DTYPE})
@@ -44,22 +52,50 @@ class Recorder(Protocol):
         ...
 
 
-Outcome = Callable[[bool, int], None]
-"""Told whether the bundle answered, and in how many microseconds."""
+class Watcher(Protocol):
+    """Sees every prediction, in the loop's thread and after it was recorded; it never waits and never raises."""
+
+    def answered(self, session: Session, origin: Origin, reading: Reading, prediction: Prediction) -> None:
+        """Take note of one prediction and the reading that it answers."""
+        ...
+
+
+Outcome = Callable[[str, bool, int], None]
+"""Told by bundle digest whether it answered, and in how many microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    session: Session
+    origin: Origin
+    tally: Tally
 
 
 class Loop:
     """Runs one source through the session of the moment."""
 
     def __init__(
-        self, source: Source, recorder: Recorder, clock: Clock, on_outcome: Outcome, *, summary_interval_s: float = 60.0
+        self,
+        source: Source,
+        recorder: Recorder,
+        clock: Clock,
+        on_outcome: Outcome,
+        *,
+        watchers: Sequence[Watcher] = (),
+        turn: AbstractContextManager[object] | None = None,
+        summary_interval_s: float = 60.0,
     ) -> None:
+        """Wire a loop; `turn` guards a session that other loops run too."""
         self._source = source
         self._recorder = recorder
         self._clock = clock
         self._on_outcome = on_outcome
+        self._watchers = tuple(watchers)
+        self._turn = turn or nullcontext()
         self._interval_us = int(summary_interval_s * 1e6)
-        self._loaded: tuple[Session, Origin, Tally] | None = None
+        self._loaded: _Loaded | None = None
+        self._word = threading.Event()
+        self._next: _Loaded | None = None
         self._next_summary_us = clock.monotonic_us() + self._interval_us
         self.healthy = 0
         self.errors = 0
@@ -67,76 +103,136 @@ class Loop:
     @property
     def running(self) -> str:
         """Return the digest of the bundle that answers, empty if none does."""
-        return "" if self._loaded is None else self._loaded[1].bundle
+        loaded = self._loaded
+        return "" if loaded is None else loaded.origin.bundle
 
     def swap(self, session: Session, origin: Origin) -> None:
-        """Let another bundle answer from the next reading on; the old one's counts are told first."""
-        now_us = self._clock.monotonic_us()
-        tally = Tally(session, since_us=now_us)
-        self._summarise(now_us)
-        self._loaded = (session, origin, tally)
-        self.healthy = self.errors = 0
+        """Let another bundle answer from the next reading on; BundleRefused for a baseline that does not fit it."""
+        self._leave_word(_Loaded(session, origin, Tally(session, since_us=self._clock.monotonic_us())))
 
     def unload(self) -> None:
         """Let no bundle answer; the source stays open, and its index goes on when one answers again."""
-        self._summarise(self._clock.monotonic_us())
-        self._loaded = None
+        self._leave_word(None)
 
     def step(self, timeout_s: float) -> bool:
-        """Handle the next reading; False if there was none within the time."""
-        if self._loaded is None:
+        """Handle what comes next from the source; False if there was nothing within the time."""
+        if self._word.is_set():
+            self._take_word()
+        loaded = self._loaded
+        if loaded is None:
+            self._word.wait(timeout_s)
             return False
         reading = self._source.read(timeout_s)
         now_us = self._clock.monotonic_us()
         if reading is not None:
-            session, origin, tally = self._loaded
-            self._infer(reading, session, origin, tally, begun_us=now_us)
+            self._handle(reading, loaded, now_us)
         if now_us >= self._next_summary_us:
             self._summarise(now_us)
         return reading is not None
 
     def close(self) -> None:
-        """Tell the last counts and close the source."""
+        """Tell the last counts and close the source; the thread that stepped has ended."""
         self._summarise(self._clock.monotonic_us())
         self._source.close()
 
-    def _infer(self, reading: Reading, session: Session, origin: Origin, tally: Tally, *, begun_us: int) -> None:
+    # Swapping
+
+    def _leave_word(self, following: _Loaded | None) -> None:
+        self._next = following
+        self._word.set()
+
+    def _take_word(self) -> None:
+        self._word.clear()
+        self._summarise(self._clock.monotonic_us())
+        self._loaded = self._next
+        self.healthy = self.errors = 0
+
+    # Answering
+
+    def _handle(self, reading: Reading, loaded: _Loaded, now_us: int) -> None:
+        if not loaded.session.batches:
+            self._run_one(reading, loaded, now_us)
+            return
+        waiting = [reading]
+        while len(waiting) < MOST_AT_ONCE and (another := self._source.read(0)) is not None:
+            waiting.append(another)
+        if len(waiting) == 1:
+            self._run_one(reading, loaded, now_us)
+        else:
+            self._run_many(waiting, loaded)
+
+    def _run_one(self, reading: Reading, loaded: _Loaded, begun_us: int) -> None:
+        session = loaded.session
         reason = session.check_input(reading.inputs)
         if reason is not None:
-            self._failed(reading, origin, tally, reason)
+            self._failed(reading, loaded, reason)
             return
         try:
-            answer = session.predict(reading.inputs)
+            with self._turn:
+                if reading.begins:
+                    session.reset()
+                answer = session.predict(reading.inputs)
         except RunFailed as exc:
-            self._failed(reading, origin, tally, Reason.RUN_FAILED, str(exc))
+            self._failed(reading, loaded, Reason.RUN_FAILED, str(exc))
+            return
+        self._answered(reading, loaded, answer, self._clock.monotonic_us() - begun_us)
+
+    def _run_many(self, waiting: Sequence[Reading], loaded: _Loaded) -> None:
+        """Run what waits at once; the latency told of each is that of the run."""
+        session = loaded.session
+        good: list[Reading] = []
+        for reading in waiting:
+            reason = session.check_input(reading.inputs)
+            if reason is None:
+                good.append(reading)
+            else:
+                self._failed(reading, loaded, reason)
+        begun_us = self._clock.monotonic_us()
+        try:
+            with self._turn:
+                answers = session.predict_many([reading.inputs for reading in good]) if good else []
+        except RunFailed:
+            # One by one, so that only what fails by itself is told as failed.
+            for reading in good:
+                self._run_one(reading, loaded, self._clock.monotonic_us())
             return
         latency_us = self._clock.monotonic_us() - begun_us
-        if not _finite(answer.outputs):
-            self._failed(reading, origin, tally, Reason.NON_FINITE)
-            return
-        self._recorder.prediction(
-            origin,
-            Prediction(reading.index, reading.mono_us, reading.wall_us, answer.label, answer.outputs, latency_us),
-            scores=session.scores,
-        )
-        self.healthy += 1
-        tally.predicted(reading.inputs, answer, latency_us)
-        self._on_outcome(True, latency_us)
+        for reading, answer in zip(good, answers, strict=True):
+            self._answered(reading, loaded, answer, latency_us)
 
-    def _failed(self, reading: Reading, origin: Origin, tally: Tally, reason: Reason, detail: str = "") -> None:
+    def _answered(self, reading: Reading, loaded: _Loaded, answer: Answer, latency_us: int) -> None:
+        if not _finite(answer.outputs):
+            self._failed(reading, loaded, Reason.NON_FINITE)
+            return
+        session, origin = loaded.session, loaded.origin
+        prediction = Prediction(
+            reading.index, reading.mono_us, reading.wall_us, answer.label, answer.outputs, latency_us
+        )
+        self._recorder.prediction(origin, prediction, scores=session.scores)
+        self.healthy += 1
+        loaded.tally.predicted(reading.inputs, answer, latency_us)
+        self._on_outcome(origin.bundle, True, latency_us)
+        if reading.reply is not None:
+            reading.reply(Reply(origin.bundle, origin.release_seq, session.manifest.labels, answer, latency_us))
+        for watcher in self._watchers:
+            watcher.answered(session, origin, reading, prediction)
+
+    def _failed(self, reading: Reading, loaded: _Loaded, reason: Reason, detail: str = "") -> None:
         self.errors += 1
-        if tally.failed(reason) <= _EVENTS_PER_REASON:
+        origin = loaded.origin
+        if loaded.tally.failed(reason) <= _EVENTS_PER_REASON:
             told: dict[str, object] = {"index": reading.index, **({"detail": detail} if detail else {})}
             self._recorder.event(reason, told, model=origin.model, bundle=origin.bundle)
         if reason in _UNFIT or reason in {Reason.RUN_FAILED, Reason.NON_FINITE}:
-            self._on_outcome(False, 0)
+            self._on_outcome(origin.bundle, False, 0)
+        if reading.reply is not None:
+            reading.reply(Reply(origin.bundle, origin.release_seq, reason=reason, detail=detail))
 
     def _summarise(self, now_us: int) -> None:
         self._next_summary_us = now_us + self._interval_us
         if self._loaded is None:
             return
-        _session, origin, tally = self._loaded
-        told = tally.take(now_us)
+        origin, told = self._loaded.origin, self._loaded.tally.take(now_us)
         if told is not None:
             self._recorder.summary(summary.CODE, told.detail(), model=origin.model, bundle=origin.bundle)
 

@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from sprat_device.contract import bundle as bundles
@@ -50,6 +51,10 @@ class Session:
         out = zip(manifest.outputs, match(manifest.outputs, raw.outputs), strict=True)
         self._outputs = [(spec.name, tensor.name) for spec, tensor in out]
         self._answer: Callable[[Outputs], Answer] = answering(manifest)
+        self.batches = manifest.state is State.NONE and all(
+            spec.shape[0] == -1 for spec in (*manifest.inputs, *manifest.outputs)
+        )
+        """Whether several readings may be run at once: the artifact leaves its batch open."""
 
     @classmethod
     def open(
@@ -84,6 +89,12 @@ class Session:
         """Run checked readings without the batch axis."""
         raw = self._run({slot.raw_name: slot.tensor(readings[slot.name][None]) for slot in self._slots})
         return self._answer({name: raw[raw_name] for name, raw_name in self._outputs})
+
+    def predict_many(self, readings: Sequence[Readings]) -> list[Answer]:
+        """Run checked readings, each without the batch axis, at once; only where `batches` says so."""
+        stacked = {slot.name: np.stack([one[slot.name] for one in readings]) for slot in self._slots}
+        raw = self.run_raw(stacked)
+        return [self._answer({name: rows[i : i + 1] for name, rows in raw.items()}) for i in range(len(readings))]
 
     def reset(self) -> None:
         """Begin a new sequence: a stream forgets what it has seen."""

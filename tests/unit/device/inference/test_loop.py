@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.clock import ManualClock
-from tests.unit.device.inference.bundles import BASELINE, DIGEST, KeptRecords, manifest, session
+from tests.unit.device.inference.bundles import BASELINE, DIGEST, INPUT, OUTPUT, KeptRecords, manifest, session
 
 from sprat_device.contract import summary
 from sprat_device.contract.bundle import Baseline
@@ -18,6 +19,7 @@ from sprat_device.contract.records import Origin
 from sprat_device.inference.drift import Drift
 from sprat_device.inference.loop import Loop
 from sprat_device.inference.runtimes.raw import RunFailed
+from sprat_device.inference.sources.reading import Reading, Reply
 from sprat_device.inference.sources.replay import Replay
 
 ORIGIN = Origin(ModelName("tiny"), 1, DIGEST)
@@ -34,7 +36,7 @@ class Rig:
         self.outcomes: list[tuple[bool, int]] = []
         source = Replay({"x": np.array(rows)}, self.clock, loop=loop, sleep=lambda _seconds: None)
         self.loop = Loop(
-            source, self.records, self.clock, lambda ok, us: self.outcomes.append((ok, us)), summary_interval_s=60
+            source, self.records, self.clock, lambda _b, ok, us: self.outcomes.append((ok, us)), summary_interval_s=60
         )
 
     def run(self, steps: int) -> Rig:
@@ -61,8 +63,9 @@ def test_the_running_index_goes_on_over_a_swap_without_a_gap() -> None:
     rig.loop.swap(session(), ORIGIN)
     rig.run(5)
     rig.loop.swap(session(digest=NEXT.bundle), NEXT)
-    assert (rig.loop.healthy, rig.loop.running) == (0, NEXT.bundle)
+    assert (rig.loop.healthy, rig.loop.running) == (5, DIGEST)  # until the thread that steps has taken it up
     rig.run(5)
+    assert rig.loop.running == NEXT.bundle
     assert rig.indexes() == list(range(10))
     assert [origin.release_seq for origin, _prediction in rig.records.predictions] == [1] * 5 + [2] * 5
     assert rig.loop.healthy == 5
@@ -122,8 +125,9 @@ def test_a_summary_tells_each_interval_and_each_bundle_apart() -> None:
     rig.run(1)
     rig.run(3)
     rig.loop.swap(session(digest=NEXT.bundle), NEXT)
+    rig.run(1)
     rig.loop.close()
-    (first, _), (second, bundle) = rig.records.summaries
+    (first, _), (second, bundle), _after = rig.records.summaries
     told = summary.parse(first)
     assert (told.predictions, told.classes) == (401, {2: 201, 0: 200})
     assert told.span_us == 60_000_000
@@ -155,5 +159,70 @@ def test_a_baseline_of_an_unknown_feature_is_refused_before_it_answers() -> None
     rig.loop.swap(session(), ORIGIN)
     with pytest.raises(BundleRefused, match="zz"):
         rig.loop.swap(session(baseline=strange), NEXT)
+    rig.run(1)
     assert rig.loop.running == DIGEST
     assert BASELINE.edges.keys() == {"a"}
+
+
+def _open_batch(function: Any) -> Any:
+    inputs, outputs = (replace(INPUT, shape=(-1, 3)),), (replace(OUTPUT, shape=(-1, 3)),)
+    return session(function, manifest(inputs=inputs, outputs=outputs))
+
+
+def test_what_waits_is_run_at_once_where_the_batch_is_open() -> None:
+    runs: list[int] = []
+
+    def run(inputs: Any) -> Any:
+        runs.append(len(inputs["x"]))
+        return {"y": inputs["x"]}
+
+    rig = Rig([GOOD, [np.nan, 0, 0], [0.7, 0.2, 0.1]])
+    rig.loop.swap(_open_batch(run), ORIGIN)
+    rig.run(1)
+    assert runs == [2]
+    assert [(p.index, p.label) for _o, p in rig.records.predictions] == [(0, 2), (2, 0)]
+    assert [detail for _c, detail, _b in rig.records.events] == [{"index": 1}]
+
+
+def test_a_failing_batch_is_run_one_by_one() -> None:
+    def run(inputs: Any) -> Any:
+        if len(inputs["x"]) > 1 or inputs["x"][0, 0] > 5:
+            raise RunFailed("too much")
+        return {"y": inputs["x"]}
+
+    rig = Rig([GOOD, [9, 0, 0], GOOD])
+    rig.loop.swap(_open_batch(run), ORIGIN)
+    rig.run(1)
+    assert rig.indexes() == [0, 2]
+    assert [detail for _c, detail, _b in rig.records.events] == [{"index": 1, "detail": "too much"}]
+
+
+def test_who_waits_for_an_answer_is_told_and_who_watches_sees_it() -> None:
+    class Watch:
+        def __init__(self) -> None:
+            self.seen: list[tuple[int, int]] = []
+
+        def answered(self, _session: Any, _origin: Any, reading: Any, prediction: Any) -> None:
+            self.seen.append((reading.index, prediction.label))
+
+    class Asked:
+        def __init__(self, *rows: Any) -> None:
+            self.rows = [np.array(row, np.float32) for row in rows]
+            self.replies: list[Reply] = []
+
+        def read(self, _timeout_s: float) -> Reading | None:
+            return Reading(7, 0, 0, {"x": self.rows.pop(0)}, reply=self.replies.append) if self.rows else None
+
+        def close(self) -> None:
+            pass
+
+    source, watch = Asked(GOOD, [np.nan, 0, 0]), Watch()
+    loop = Loop(source, KeptRecords(), ManualClock(), lambda *_told: None, watchers=[watch])
+    loop.swap(session(), ORIGIN)
+    loop.step(0)
+    loop.step(0)
+    good, bad = source.replies
+    assert good.answer is not None
+    assert (good.answer.label, good.bundle, good.labels) == (2, DIGEST, ("low", "middle", "high"))
+    assert (bad.answer, bad.reason) == (None, Reason.INPUT_NON_FINITE)
+    assert watch.seen == [(7, 2)]

@@ -22,11 +22,11 @@ class InputSettings:
     REQUIRED: ClassVar = ("model", "kind")
 
     model: str = setting("", model_name, "the model that it feeds")
-    name: str = setting("", values.name, "tells it from other inputs of the same model; empty for the only one")
     kind: str = setting("", values.choice(*SOURCES), "what it reads")
     path: str = setting("", values.text, "file or folder, for replay and folder")
     rate_hz: float = setting(0.0, values.number(0, 100_000), "inputs a second; 0 is as fast as they come")
     loop: bool = setting(False, values.boolean, "begin again at the end")
+    name: str = setting("", values.name, "tells it from other inputs of the same model; empty for the only one")
 
 
 def require_distinct(inputs: Iterable[InputSettings], came_from: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,9 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat_device.contract.manifest import Manifest
+from sprat_device.contract.phases import Reason
+from sprat_device.inference.answers import Answer
 from sprat_device.inference.tensors import reading_dtype
 
 Inputs = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of one reading: an answer of a bundle, or the reason why there is none."""
+
+    bundle: str
+    release_seq: int
+    labels: tuple[str, ...] = ()
+    answer: Answer | None = None
+    latency_us: int = 0
+    reason: Reason | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +38,10 @@ class Reading:
     mono_us: int
     wall_us: int
     inputs: Inputs
+    begins: bool = False
+    """The first of a new sequence, for example after a gap in the source: a stream's state is reset before it."""
+    reply: Callable[[Reply], None] | None = None
+    """Told what became of it, where somebody waits; it must not wait itself."""
 
 
 class Source(Protocol):

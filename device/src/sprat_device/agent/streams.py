@@ -1,0 +1,244 @@
+"""The streams: one thread per input, each answering with what the slot of its model holds.
+
+Loading is done by the main thread while the old bundle goes on answering; a stream takes the new one up between two
+readings. Inputs of one model share one session and take turns with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from sprat_device.board.clock import Clock
+from sprat_device.board.settings import DeviceSettings, InputSettings
+from sprat_device.contract.errors import WrongUse
+from sprat_device.contract.ids import ModelName
+from sprat_device.contract.manifest import State
+from sprat_device.contract.records import Origin
+from sprat_device.contract.twin import Installed
+from sprat_device.inference.loop import Loop, Outcome, Watcher
+from sprat_device.inference.session import Session
+from sprat_device.inference.sources import open_source
+from sprat_device.install.installer import Installer
+from sprat_device.telemetry.recorder import Recorder
+
+_LOG: Final = logging.getLogger("sprat.agent")
+_WAIT_S: Final = 0.25
+"""A stream looks so often whether it shall end."""
+_MOST_OUTCOMES: Final = 4096
+"""Between two looks of the main thread; a trial needs a few dozen."""
+
+
+class Worker(Protocol):
+    """What steps a loop: a thread, or a test."""
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it still steps."""
+        ...
+
+    def stop(self) -> None:
+        """Step no more, and come back once the last step has ended."""
+        ...
+
+
+class LoopThread:
+    """Steps one loop until it is stopped; an exception ends it, and the agent sees that it is not alive."""
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self._loop = loop
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it still steps."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Step no more, and come back once the last step has ended."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._loop.step(_WAIT_S)
+
+
+@dataclass(slots=True)
+class Stream:
+    """One input: its settings, and the loop that exists once a bundle for its model has been loaded."""
+
+    wanted: InputSettings
+    loop: Loop | None = None
+    worker: Worker | None = None
+
+    def stop(self) -> None:
+        """End the thread, then tell the last counts."""
+        if self.worker is not None:
+            self.worker.stop()
+        if self.loop is not None:
+            self.loop.close()
+
+
+@dataclass(slots=True)
+class _Model:
+    """One model with its streams."""
+
+    name: ModelName
+    streams: list[Stream]
+    followed: Installed | None = None
+    """What the slot held when it was last looked at: loaded, or tried in vain. It is not tried again."""
+    runtime: str = ""
+    turn: AbstractContextManager[object] | None = None
+    outcomes: deque[tuple[str, bool, int]] = field(default_factory=lambda: deque(maxlen=_MOST_OUTCOMES))
+
+
+class Streams:
+    """All inputs of one device."""
+
+    def __init__(
+        self,
+        state: Path,
+        settings: DeviceSettings,
+        clock: Clock,
+        recorder: Recorder,
+        installer: Installer,
+        *,
+        watchers: Callable[[InputSettings], Sequence[Watcher]] = lambda _wanted: (),
+        work: Callable[[Loop, str], Worker] = LoopThread,
+    ) -> None:
+        self._state = state
+        self._settings = settings
+        self._clock = clock
+        self._recorder = recorder
+        self._installer = installer
+        self._watchers = watchers
+        self._work = work
+        self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Return the models that some input feeds."""
+        return frozenset(self._models)
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """Return the runtime of each model that answers."""
+        return {name: model.runtime for name, model in self._models.items() if model.runtime}
+
+    def counts(self, model: str) -> tuple[str, int, int]:
+        """Return what answers for a model: its bundle's digest, and healthy predictions and errors since it was loaded."""
+        loops = [stream.loop for stream in self._streams(model) if stream.loop is not None]
+        running = {loop.running for loop in loops}
+        # While the inputs of a model change over one after the other, none of the two bundles is the running one.
+        digest = running.pop() if len(running) == 1 else ""
+        return digest, sum(loop.healthy for loop in loops), sum(loop.errors for loop in loops)
+
+    def dead(self) -> list[str]:
+        """Return the inputs whose thread has ended by itself: a defect, which the log holds."""
+        return [
+            _label(stream.wanted)
+            for model in self._models.values()
+            for stream in model.streams
+            if stream.worker is not None and not stream.worker.alive
+        ]
+
+    def follow_slots(self) -> None:
+        """Let each model answer with what its slot holds."""
+        for model in self._models.values():
+            held = self._installer.active(model.name)
+            installed = held[0] if held else None
+            if installed == model.followed:
+                continue
+            model.followed = installed
+            if held is not None:
+                self._load(model, held[0], held[1])
+            else:
+                self._unload(model)
+
+    def pass_outcomes(self) -> None:
+        """Tell the installer how the bundles did since the last call."""
+        for model in self._models.values():
+            while model.outcomes:
+                digest, ok, latency_us = model.outcomes.popleft()
+                self._installer.observe(model.name, digest, ok, latency_us)
+
+    def stop(self) -> None:
+        """End all threads and tell the last counts."""
+        for model in self._models.values():
+            for stream in model.streams:
+                stream.stop()
+
+    def _model(self, name: str) -> _Model:
+        streams = [Stream(entry) for entry in self._settings.inputs if entry.model == name]
+        return _Model(ModelName(name), streams, turn=threading.Lock() if len(streams) > 1 else None)
+
+    def _streams(self, model: str) -> Iterable[Stream]:
+        return self._models[model].streams if model in self._models else ()
+
+    def _load(self, model: _Model, installed: Installed, path: Path) -> None:
+        """Load a bundle; one that cannot be loaded is told to the installer, which reverts, and the old one goes on."""
+        digest = installed.bundle
+        try:
+            session = Session.open(
+                path, cache=self._state / "artifacts", prefer=self._settings.runtime.prefer,
+                threads=self._settings.runtime.threads,
+            )  # fmt: skip
+            self._swap(model, session, installed)
+        # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.
+        except Exception as exc:  # noqa: BLE001
+            _LOG.exception("%s: bundle %s cannot be loaded", model.name, digest[:12])
+            self._recorder.event("not-loaded", {"bundle": digest, "detail": str(exc)[:500]}, model=model.name)
+            self._installer.not_loaded(model.name, digest, str(exc))
+        else:
+            self._installer.loaded(model.name, digest)
+
+    def _unload(self, model: _Model) -> None:
+        model.runtime = ""
+        for stream in model.streams:
+            if stream.loop is not None:
+                stream.loop.unload()
+        _LOG.warning("%s: no bundle is left to answer, waiting for an offer", model.name)
+
+    def _swap(self, model: _Model, session: Session, installed: Installed) -> None:
+        if session.manifest.state is State.KEPT and len(model.streams) > 1:
+            raise WrongUse(f"{model.name}: answers depend on what came before, so it takes one input, not several")
+        for stream in model.streams:
+            origin = Origin(model.name, installed.release_seq, installed.bundle, stream.wanted.name)
+            if stream.loop is None:
+                stream.loop = self._open(stream.wanted, model, session)
+            stream.loop.swap(session, origin)
+            if stream.worker is None:
+                stream.worker = self._work(stream.loop, _label(stream.wanted))
+        model.runtime = session.runtime
+        _LOG.info("%s: release %d (%s) answers on %s",
+                  model.name, installed.release_seq, installed.bundle[:12], session.runtime)  # fmt: skip
+
+    def _open(self, wanted: InputSettings, model: _Model, session: Session) -> Loop:
+        return Loop(
+            open_source(wanted, session.manifest, self._clock),
+            self._recorder,
+            self._clock,
+            self._outcome(model),
+            watchers=self._watchers(wanted),
+            turn=model.turn,
+            summary_interval_s=self._settings.telemetry.summary_interval_s,
+        )
+
+    def _outcome(self, model: _Model) -> Outcome:
+        def outcome(bundle: str, ok: bool, latency_us: int) -> None:
+            model.outcomes.append((bundle, ok, latency_us))
+
+        return outcome
+
+
+def _label(wanted: InputSettings) -> str:
+    return f"{wanted.model}/{wanted.name}" if wanted.name else wanted.model

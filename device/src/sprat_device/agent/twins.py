@@ -1,0 +1,127 @@
+"""The twin: keeps what the hub desires, and tells what this device is and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from sprat_device import VERSION
+from sprat_device.agent.streams import Streams
+from sprat_device.board.clock import Clock
+from sprat_device.board.files import Files
+from sprat_device.board.identity import Identity
+from sprat_device.contract import twin
+from sprat_device.contract.errors import ContractError
+from sprat_device.contract.twin import Desired, ModelReport, Reported
+from sprat_device.install.installer import Installer
+from sprat_device.telemetry.recorder import Recorder
+
+_REPORT_US: Final = 2_000_000
+"""Changing counters alone are told at most this often; a change of phase or slot is told at once."""
+_VERSIONS: Final = 1_000_000
+"""Reserved at each start, so that versions rise without a write each."""
+
+
+class DesiredState:
+    """The desired state that was taken last; it outlives a restart."""
+
+    def __init__(self, state: Path, files: Files) -> None:
+        self._path = state / "desired.json"
+        self._files = files
+        self.current = self._last()
+
+    def take(self, desired: Desired) -> bool:
+        """Keep a state that is newer, or of another incarnation (a restored hub starts with lower versions)."""
+        if desired.incarnation == self.current.incarnation and desired.version <= self.current.version:
+            return False
+        self.current = desired
+        self._files.write_atomic(self._path, desired.dump())
+        return True
+
+    def _last(self) -> Desired:
+        if not self._files.exists(self._path):
+            return Desired(incarnation="", version=0)
+        try:
+            return twin.parse_desired(self._files.read(self._path))
+        except ContractError:
+            # A damaged copy costs nothing: the hub's retained message is taken anew.
+            return Desired(incarnation="", version=0)
+
+
+class Reporter:
+    """Publishes the reported twin: at once where something changed, now and then where only counters did."""
+
+    def __init__(
+        self,
+        state: Path,
+        files: Files,
+        clock: Clock,
+        *,
+        identity: Identity,
+        installer: Installer,
+        streams: Streams,
+        recorder: Recorder,
+        facts: dict[str, Any],
+        publish: Callable[[bytes], None],
+    ) -> None:
+        self._state = state
+        self._files = files
+        self._clock = clock
+        self._identity = identity
+        self._installer = installer
+        self._streams = streams
+        self._recorder = recorder
+        self._facts = facts
+        self._publish = publish
+        self._last = Reported(version=self._reserve_versions())
+        self._next_us = 0
+
+    def report(self, desired: Desired, *, force: bool = False) -> None:
+        """Publish what is to be told now, if anything."""
+        current = self._describe(desired)
+        now_us = self._clock.monotonic_us()
+        changed = _without_counters(current) != _without_counters(self._last)
+        if not (changed or force or now_us >= self._next_us):
+            return
+        self._next_us = now_us + _REPORT_US
+        self._last = replace(current, version=self._last.version + 1)
+        self._publish(self._last.dump())
+        if changed or force:
+            self._files.write_atomic(self._state / "status.json", self._last.dump())
+
+    def _reserve_versions(self) -> int:
+        path = self._state / "reported.version"
+        first = int(self._files.read(path)) if self._files.exists(path) else 0
+        self._files.write_atomic(path, str(first + _VERSIONS).encode())
+        return first
+
+    def _describe(self, desired: Desired) -> Reported:
+        return Reported(
+            version=self._last.version,
+            applied_incarnation=desired.incarnation,
+            applied_version=desired.version,
+            agent=VERSION,
+            boot_id=self._clock.boot_id.hex(),
+            clock=self._clock.state(),
+            channel=self._identity.channel,
+            facts={**self._facts, "running": self._streams.runtimes},
+            models=self._models(),
+            ledger=self._recorder.ledger(),
+        )
+
+    def _models(self) -> dict[str, ModelReport]:
+        models: dict[str, ModelReport] = {}
+        for model, (active, spare, install) in self._installer.reports().items():
+            running, healthy, errors = self._streams.counts(model)
+            models[model] = ModelReport(
+                active=active, spare=spare, install=install, running=running, healthy=healthy, errors=errors
+            )
+        return models
+
+
+def _without_counters(reported: Reported) -> Reported:
+    """Return what a person would call a change: not the counters that move with every prediction."""
+    models = {name: replace(model, healthy=0, errors=0) for name, model in reported.models.items()}
+    return replace(reported, version=0, models=models, ledger={})
