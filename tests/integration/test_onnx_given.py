@@ -306,6 +306,25 @@ def test_weights_beside_the_file_are_taken_in(tmp_path, cnn):
         _given(path)
 
 
+def test_other_weights_beside_the_same_file_are_another_build(tmp_path, capsys, cnn, monkeypatch):
+    monkeypatch.setenv("SPRAT_CACHE_DIR", str(tmp_path / "cache"))
+    folder = onnx_models.project(tmp_path / "p", cnn, lines='schemes = ["given-onnx"]')
+    (folder / "net").mkdir()
+    _external(folder / "net", cnn, "weights.bin").rename(folder / "net" / "given.onnx")
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("given.onnx", "net/given.onnx"))
+    code, first = _build(folder, capsys)
+    assert code == 0
+    weights = folder / "net" / "weights.bin"
+    weights.write_bytes((np.frombuffer(weights.read_bytes(), np.float32) * np.float32(0.9)).tobytes())
+    code, second = _build(folder, capsys)
+    assert code == 0
+    assert first["facts"]["files"] == second["facts"]["files"]  # no code changed
+    for key in ("recipe_sha256", "source_sha256"):
+        assert first["facts"][key] != second["facts"][key]
+    assert first["bundles"][0]["sha256"] != second["bundles"][0]["sha256"]
+
+
 def test_functions_of_the_file_s_own_are_written_out(tmp_path):
     body = [helper.make_node("Mul", ["x", "x"], ["s"]), helper.make_node("Relu", ["s"], ["y"])]
     square = helper.make_function("pkg.torch", "square", ["x"], ["y"], body, [helper.make_opsetid("", 21)])

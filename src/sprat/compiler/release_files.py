@@ -200,6 +200,8 @@ def _figures(trial: Trial, total: int) -> Mapping[str, Any]:
         "total": total,
         "metric": trial.verdict.metric,
         "drop": {"value": trial.verdict.drop.value, "low": trial.verdict.drop.low, "high": trial.verdict.drop.high},
+        "lost": trial.verdict.lost,
+        "gained": trial.verdict.gained,
         "mcnemar_p": trial.verdict.p_value,
         "agreement": trial.verdict.agreement,
         **{

@@ -50,6 +50,10 @@ class Verdict:
     recall_drop: float = 0.0
     saturation: float = 0.0
     correct: int = 0
+    lost: int = 0
+    """Rows whose label the research model alone gets right."""
+    gained: int = 0
+    """Rows whose label the artifact alone gets right."""
     p_value: float | None = None
     """McNemar's exact test of right against wrong labels; None where there are no labels."""
     note: str = ""
@@ -103,6 +107,8 @@ def gate_b(
             verdict,
             recall_drop=max((one.drop for one in losses), default=0.0),
             correct=int(np.sum(artifact.argmax(1) == truth)),
+            lost=lost,
+            gained=gained,
             p_value=paired.mcnemar(lost, gained),
             note=_too_few(lost, gained, len(truth), gates.max_drop) if metric == "accuracy" else "",
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sprat.compiler.spec import beside
 from sprat.compiler.spec import recipe as recipes
 from sprat.compiler.spec import target as targets
 from sprat.compiler.spec.recipe import Recipe
@@ -66,7 +67,7 @@ def read(path: Path, *, overrides: tuple[str, ...] = ()) -> Project:
         raise RecipeError(f"recipe {file}: cannot be read ({reason}); make one with `sprat init DIR`") from exc
     folder = file.resolve().parent
     recipe = recipes.parse(text, name=str(file), overrides=overrides)
-    digests = _digests(folder, file.name)
+    digests = _digests(folder, file.name, given=recipe.train.given)
     code = {name: digest for name, digest in digests.items() if name.endswith(".py") or name == file.name}
     return Project(recipe, folder, _folder_digest(digests), overrides, code)
 
@@ -97,18 +98,20 @@ def _find_target(name: str, folders: Sequence[Path]) -> Target:
         raise RecipeError(f"target {path}: cannot be read ({exc})") from exc
 
 
-def _digests(folder: Path, recipe_name: str) -> dict[str, str]:
-    """Hash each of the files that decide the bytes: the recipe, and the sources beside it."""
+def _digests(folder: Path, recipe_name: str, *, given: str) -> dict[str, str]:
+    """Hash each of the files that decide the bytes: the recipe, the sources beside it, and the weights that a given file points to."""
     files = [
         path
         for path in sorted(folder.iterdir())
         if path.is_file()
         and (path.suffix in {".py", ".csv", ".npz", ".parquet", ".onnx", ".tflite"} or path.name == recipe_name)
     ]
+    weights = beside.weights_of(folder / given) if given and not given.startswith(_PACKAGE) else []
     found = {}
-    for path in files[:_MAX_FOLDER_FILES]:
+    for path in dict.fromkeys([*files[:_MAX_FOLDER_FILES], *weights]):
         with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+            name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 

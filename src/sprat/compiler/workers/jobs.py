@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
 
+from sprat.compiler.spec import beside
 from sprat.compiler.spec.gates import GateCode
 from sprat.compiler.workers.cache import Cache, Entry, digest_of, key_of
 from sprat.compiler.workers.executors import Answer, Executor, LocalExecutor, Order, Place, Pool
@@ -139,8 +140,10 @@ def facts_of(work: Work) -> dict[str, Any]:
     """Return what decides a result of this work, without the places where its files happen to lie."""
     plain = {key: value for key, value in asdict(work).items() if key not in {"folder", "factory", "given"}}
     given = Path(work.given or work.factory)
-    beside = [path for path in sorted(given.parent.iterdir()) if path.suffix in _SOURCES and path.is_file()]
-    sources = {path.name: digest_of(path) for path in {*beside, given}}
+    near = [path for path in sorted(given.parent.iterdir()) if path.suffix in _SOURCES and path.is_file()]
+    # A model exported again often has the same .onnx and other weights in the file beside it.
+    files = {*near, given, *beside.weights_of(given)}
+    sources = {path.relative_to(given.parent).as_posix(): digest_of(path) for path in files}
     return plain | {"named": given.name, "sources": sources, "data": digest_of(work.path / DATA)}
 
 
