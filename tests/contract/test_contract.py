@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sprat_device.contract import acks, frame, manifest, records, release, topics, twin
+from sprat_device.contract import acks, frame, manifest, records, release, topics, twin, wheelhouse
 from sprat_device.contract.errors import BundleRefused, ContractError
 
 HERE = Path(__file__).parent
@@ -36,6 +36,7 @@ _READERS: dict[str, Callable[[bytes], bytes]] = {
     "desired": lambda raw: twin.parse_desired(raw).dump(),
     "reported": lambda raw: twin.parse_reported(raw).dump(),
     "ack": lambda raw: acks.parse(raw).dump(),
+    "wheelhouse": lambda raw: wheelhouse.parse(raw).dump(),
     "topic": lambda raw: str(topics.parse(raw.decode().rstrip("\n"))).encode(),
 }
 

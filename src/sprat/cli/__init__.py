@@ -34,6 +34,7 @@ COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("rollback", "sprat.cli.release:rollback", "A new number for old bytes."),
     ("hub", "sprat.cli.hub:app", "The hub: broker, API, console, ingest."),
     ("enrol", "sprat.cli.enrol:app", "Who may join the fleet."),
+    ("wheelhouse", "sprat.cli.wheelhouse:wheelhouse", "All that a board needs to install the agent without internet."),
     ("rollout", "sprat.cli.rollout:app", "Waves with gates."),
     ("fleet", "sprat.cli.fleet:app", "Devices and their twins."),
 )

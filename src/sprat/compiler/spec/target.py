@@ -43,6 +43,10 @@ class Target:
     latency_us: int
     """Budget: p50 latency on this target; 0 where only a measurement on the device itself may decide."""
     runtimes: Mapping[str, RuntimeNeed]
+    python: str
+    """Of the system that boards of this kind mostly run."""
+    debian: Mapping[str, str]
+    """Distribution -> Debian package, where no index has wheels for this machine."""
 
 
 def parse(raw: str, *, name: str) -> Target:
@@ -59,6 +63,8 @@ def parse(raw: str, *, name: str) -> Target:
             ram_mib=fields.integer("ram_mib", minimum=1),
             flash_mib=fields.integer("flash_mib", minimum=1),
             runtimes=fields.mapping("runtimes", _runtime),
+            python=fields.text("python", default="3.11"),
+            debian=fields.mapping("debian", text, default={}),
             **fields.value("budget", _budget),
         )
     except (tomllib.TOMLDecodeError, ContractError) as exc:
@@ -71,7 +77,19 @@ def parse(raw: str, *, name: str) -> Target:
 
 
 def _require_known(raw: str, rest: Mapping[str, object], name: str) -> None:
-    known = ("schema", "name", "about", "arch", "cores", "ram_mib", "flash_mib", "budget", "runtimes")
+    known = (
+        "schema",
+        "name",
+        "about",
+        "arch",
+        "cores",
+        "ram_mib",
+        "flash_mib",
+        "budget",
+        "runtimes",
+        "python",
+        "debian",
+    )
     for key in rest:
         raise RecipeError(unknown_key(key, known, f"{name}, line {line_of(raw, (key,))}"))
 
