@@ -67,8 +67,8 @@ make_device_runtime() {
   stamp="$SPRAT_RUNTIMES_DIR/tflite/installed-from"
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     say "making a device environment with tflite-runtime"
-    if [ -d "$SPRAT_RUNTIMES_DIR/tflite" ]; then .venv/bin/sprat runtimes remove tflite --quiet; fi
-    PIP_CONSTRAINT=device/constraints.txt .venv/bin/sprat runtimes add tflite --quiet
+    if [ -d "$SPRAT_RUNTIMES_DIR/tflite" ]; then .venv/bin/sprat runtimes remove tflite --quiet >&2; fi
+    PIP_CONSTRAINT=device/constraints.txt .venv/bin/sprat runtimes add tflite --quiet >&2
     printf '%s' "$want" >"$stamp"
   fi
 }
