@@ -44,7 +44,7 @@ def data() -> dict[str, Any]:
 
 
 def model(train: Part, validation: Part, *, seed: int, trees: int = 20, rows: int = 256) -> Any:
-    """Fit the forest without looking at the labels; few trees, since its load time grows with the square of them."""
+    """Fit the forest without looking at the labels; few trees: a hundred find hardly more, in five times the bytes."""
     from sklearn.ensemble import IsolationForest
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

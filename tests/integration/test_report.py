@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
+from tests import wake_word
 
 from sprat import cli
 from sprat.compiler.report import anatomy
@@ -98,3 +99,12 @@ def test_the_insides_of_a_scikit_learn_graph_are_read_too(home):
     (name,) = (spec.name for spec in bundle.manifest.inputs)
     found = anatomy.look(out / "m.onnx", {name: np.zeros((4, 4))})
     assert any(key.startswith("activation/") and np.all(np.isfinite(values)) for key, values in found.items())
+
+
+def test_a_model_that_keeps_state_can_be_looked_into():
+    readings = np.random.default_rng(0).uniform(0, 20, (6, wake_word.FRAME, wake_word.BANDS)).astype(np.float32)
+    found = anatomy.look(wake_word.path(), {"input_audio": readings})
+    assert any(name.startswith(anatomy.WEIGHT) for name in found)
+    moved = [values for name, values in found.items() if name.startswith(anatomy.ACTIVATION)]
+    assert len(moved) > 10
+    assert all(np.all(np.isfinite(values)) for values in moved)

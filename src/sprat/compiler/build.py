@@ -138,7 +138,7 @@ def _build(
         made.append(staging.stage(target, ranked))
     result = BuildResult(
         recipe.model, recipe.metric, trained.metric, trained.yardstick, tuple(made), tuple(rows), tuple(warnings),
-        facts=release_files.of_run(staging.facts, ingested, trained),
+        facts=release_files.of_run(staging.facts, recipe, ingested, trained),
         study=searched.study,
     )  # fmt: skip
     say("report")

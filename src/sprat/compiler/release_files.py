@@ -22,6 +22,7 @@ from sprat.compiler.proof.trials import Trial, Trials
 from sprat.compiler.result import BuiltBundle
 from sprat.compiler.runners import measure
 from sprat.compiler.spec.project import Project
+from sprat.compiler.spec.recipe import Recipe
 from sprat.compiler.spec.target import Target
 from sprat.data.split import PARTS
 from sprat.data.table import write_table
@@ -58,9 +59,11 @@ def facts(project: Project, ingested: Ingested, trained: Trained) -> dict[str, A
     }
 
 
-def of_run(made_from: Mapping[str, Any], ingested: Ingested, trained: Trained) -> dict[str, Any]:
+def of_run(made_from: Mapping[str, Any], recipe: Recipe, ingested: Ingested, trained: Trained) -> dict[str, Any]:
     """Return the facts with what a run keeps beside them: no part of the bundle's bytes."""
-    return {**made_from, "snapshot": dict(ingested.snapshot), "linear_yardstick": trained.linear}
+    return {
+        **made_from, "about": recipe.about, "snapshot": dict(ingested.snapshot), "linear_yardstick": trained.linear,
+    }  # fmt: skip
 
 
 class Staging:

@@ -21,7 +21,7 @@ def at(
     """Write the report of a model that a gate refused, and return what to raise."""
     recipe = source.recipe
     warnings = [f"data: {finding}" for finding in ingested.findings]
-    facts = release_files.of_run(release_files.facts(source, ingested, trained), ingested, trained)
+    facts = release_files.of_run(release_files.facts(source, ingested, trained), recipe, ingested, trained)
     if math.isnan(trained.metric):
         facts |= {"research_metric": None, "yardstick": None}  # JSON has no NaN
     else:

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def tensors(path: Path, rows: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    """Yield `weight/NAME` and `activation/NAME` with their values; rows are fed one by one."""
+    """Yield `weight/NAME` and `activation/NAME` with their values; rows are fed one by one, state kept between them."""
     # Reference kernels: a delegate would fuse operators and keep their tensors to itself.
     interpreter = Interpreter(
         model_path=str(path), experimental_preserve_all_tensors=True,
@@ -28,7 +28,12 @@ def tensors(path: Path, rows: Mapping[str, Array]) -> Iterator[tuple[str, Array]
     for signature in interpreter._get_full_signature_list().values():
         places = {detail["index"]: detail for detail in inputs.values()}
         inputs = {name: places[index] for name, index in signature["inputs"].items()}
-    details = {detail["index"]: detail for detail in interpreter.get_tensor_details() if detail["name"]}
+    # A variable's handle is no tensor of numbers: asked for its values, the runtime ends the process.
+    details = {
+        detail["index"]: detail
+        for detail in interpreter.get_tensor_details()
+        if detail["name"] and detail["dtype"] is not np.object_
+    }
     fed = {detail["index"] for detail in inputs.values()}
     for index, detail in details.items():
         if index not in made | fed and np.prod(detail["shape"], initial=1) > 1:
