@@ -1,6 +1,6 @@
 """The runner `ssh:HOST` against a fake `ssh` program: it drops the host and runs the command in a shell of this machine.
 
-So the words, the quoting and the files are the real ones; the network and the other machine are not tested here.
+So the words, the quoting and the files are the real ones; test_ssh_server.py has a real ssh and a real sshd.
 """
 
 import json
