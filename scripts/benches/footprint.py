@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from processes import memory_mib
+from quiet import Quiet
 from rows import Row
 
 from sprat import settings
 from sprat.errors import MachineLacks
 from sprat.lab import chapters, story
 from sprat.lab.parts import LabDevice
-from sprat.lab.stage import Figure, Stage
+from sprat.lab.stage import Stage
 from sprat_device.contract import bundle as bundles
 
 MIB = 1024 * 1024
@@ -36,21 +37,6 @@ for _ in range(1000):
 print("ready", flush=True); time.sleep(3600)
 """
 NOT_DEVICE = ("pip", "setuptools", "wheel")
-
-
-class Quiet:
-    """A reporter that keeps stdout for the table."""
-
-    def chapter(self, title: str) -> None:
-        """Begin a chapter."""
-        self.say(title)
-
-    def say(self, line: str) -> None:
-        """Tell what is done right now."""
-        print(f"   {line}", file=sys.stderr)
-
-    def figure(self, figure: Figure) -> None:
-        """Leave the story's figures to the story."""
 
 
 def measure(*, quick: bool) -> list[Row]:
@@ -118,5 +104,4 @@ def _pid(device: LabDevice) -> int:
 
 def _rss(pid: int) -> float:
     time.sleep(1)
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+    return memory_mib(pid, "Rss")

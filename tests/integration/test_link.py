@@ -76,3 +76,17 @@ def test_after_the_cut_it_relays_again(echo_port: int) -> None:
         link.cut()
         link.restore()
         assert _ask(link.port, b"back") == b"back"
+
+
+def test_a_stall_keeps_what_is_open_and_silent(echo_port: int) -> None:
+    with Link("127.0.0.1", echo_port) as link, socket.create_connection(("127.0.0.1", link.port), timeout=5) as near:
+        near.sendall(b"x")
+        assert near.recv(1) == b"x"
+        link.stall()
+        near.sendall(b"y")
+        near.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            near.recv(1)
+        link.restore()
+        near.settimeout(5)
+        assert near.recv(1) == b"y"

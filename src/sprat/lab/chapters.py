@@ -180,7 +180,9 @@ def _enrol(on: Stage, name: str) -> LabDevice:
     own = on.device_python if name not in on.names[2:] else None
     python = own or Path(sys.executable)
     stream = Path(on.builds["first"]["test_set"])
-    return LabDevice.enrol(on.shell, on.fleet(), name, python=python, token=answer["token"], stream=stream)
+    return LabDevice.enrol(
+        on.shell, on.fleet(), name, python=python, token=answer["token"], stream=stream, rate_hz=on.rate_hz
+    )
 
 
 def _start_rollout(on: Stage, *, release_seq: int, waves: list[str], on_failure: str = "pause") -> str:

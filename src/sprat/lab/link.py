@@ -1,6 +1,7 @@
 """A link that can be lost: a TCP relay on loopback between one device and the hub, cut and restored at will.
 
 While it is cut, open connections are reset and new ones are turned away, as they are behind a router without uplink.
+While it is stalled they stay open and silent, as they are behind one that forgot them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Link:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._up = threading.Event()
         self._up.set()
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, name="link", daemon=True).start()
@@ -40,13 +43,19 @@ class Link:
             for end in self._open:
                 _reset(end)
 
+    def stall(self) -> None:
+        """Half-open: everything stays connected, and nothing passes any more, in either direction."""
+        self._flowing.clear()
+
     def restore(self) -> None:
-        """Bring the link back; what was open stays lost."""
+        """Bring the link back; what was open when it was cut stays lost, what was stalled flows on."""
+        self._flowing.set()
         self._up.set()
 
     def close(self) -> None:
         """End the relay."""
         self.cut()
+        self._flowing.set()
         # close() alone would not wake the thread that waits in accept().
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -80,19 +89,20 @@ class Link:
         with near, far:
             with self._lock:
                 self._open |= {near, far}
-            back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+            back = threading.Thread(target=_pump, args=(far, near, self._flowing), daemon=True)
             back.start()
-            _pump(near, far)
+            _pump(near, far, self._flowing)
             back.join()
             with self._lock:
                 self._open -= {near, far}
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, flowing: threading.Event) -> None:
     """Copy one direction until either end goes away, then end the other direction's peer too."""
     # An error here is the loss of the link itself, which is what the relay exists to show.
     with contextlib.suppress(OSError):
         while data := source.recv(_CHUNK):
+            flowing.wait()
             sink.sendall(data)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)

@@ -84,7 +84,17 @@ class LabDevice:
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def enrol(cls, run: shell.Shell, hub: LabHub, name: str, *, python: Path, token: str, stream: Path) -> LabDevice:
+    def enrol(
+        cls,
+        run: shell.Shell,
+        hub: LabHub,
+        name: str,
+        *,
+        python: Path,
+        token: str,
+        stream: Path,
+        rate_hz: float = RATE_HZ,
+    ) -> LabDevice:
         """Give a device its identity and the stream that it shall run."""
         state = hub.folder.parent / name
         state.mkdir()
@@ -93,7 +103,7 @@ class LabDevice:
         url = f"https://127.0.0.1:{https.port}"
         run.device(python, "enrol", "--hub", url, "--token", token, "--state", str(state), "--device", name)
         (state / "sprat.toml").write_text(
-            _SETTINGS.format(mqtt_port=mqtt.port, rate_hz=RATE_HZ, stream=json.dumps(str(stream)))
+            _SETTINGS.format(mqtt_port=mqtt.port, rate_hz=rate_hz, stream=json.dumps(str(stream)))
         )
         return cls(name, state, python, (https, mqtt), run)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from sprat.lab.parts import LabDevice, LabHub
+from sprat.lab.parts import RATE_HZ, LabDevice, LabHub
 from sprat.lab.shell import Shell
 
 
@@ -45,6 +45,8 @@ class Stage:
     shell: Shell
     reporter: Reporter
     names: tuple[str, ...] = ("shoal-1", "shoal-2", "shoal-3")
+    rate_hz: float = RATE_HZ
+    """Inputs a second of each device; 0 is as fast as they come."""
     hub: LabHub | None = None
     devices: list[LabDevice] = field(default_factory=list)
     builds: dict[str, dict[str, Any]] = field(default_factory=dict)
