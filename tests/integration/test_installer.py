@@ -125,6 +125,15 @@ def test_the_newest_offer_wins_over_a_trial(world: World, board: Board) -> None:
     assert spare.bundle == world.offers[0].bundle  # never the one that was not proven
 
 
+def test_a_verdict_that_nobody_has_taken_yet_does_not_fall_on_the_next_offer(world: World, board: Board) -> None:
+    on_trial(board, world.offers[1])
+    board.installer.not_loaded(MODEL, world.offers[1].bundle, "no such op")
+    board.installer.offer(MODEL, world.offers[2])
+    board.run_until_trial()
+    assert board.record.phase is Phase.TRIAL
+    assert active(board) == world.offers[2].bundle
+
+
 def test_the_same_offer_again_changes_nothing(world: World, board: Board) -> None:
     board.installer.offer(MODEL, world.offers[0])
     board.installer.tick()
