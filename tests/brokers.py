@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sprat_device.board import tls
 from sprat_device.contract import topics
-from sprat_device.telemetry.transport import tls_context
+
+_DAYS = (-1.0, 1.0)
 
 
 def _name(common: str) -> x509.Name:
@@ -37,10 +39,10 @@ class TestAuthority:
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common: str) -> tuple[Path, Path]:
-        """Make a certificate and a key for a name, valid for localhost too."""
+    def issue(self, common: str, *, days: tuple[float, float] = _DAYS) -> tuple[Path, Path]:
+        """Make a certificate and a key for a name, valid for localhost too, from and to so many days from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(common, key.public_key(), is_ca=False)
+        certificate = self._sign(common, key.public_key(), is_ca=False, days=days)
         paths = self._folder / f"{common}.crt", self._folder / f"{common}.key"
         paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         paths[1].write_bytes(
@@ -53,9 +55,11 @@ class TestAuthority:
     def context(self, common: str) -> ssl.SSLContext:
         """Return the client side's TLS context of a name."""
         certificate, key = self.issue(common)
-        return tls_context(ca=self.ca, certificate=certificate, key=key)
+        return tls.context(ca=self.ca, certificate=certificate, key=key, trusted_us=lambda: 0)
 
-    def _sign(self, common: str, public_key: ec.EllipticCurvePublicKey, *, is_ca: bool) -> x509.Certificate:
+    def _sign(
+        self, common: str, public_key: ec.EllipticCurvePublicKey, *, is_ca: bool, days: tuple[float, float] = _DAYS
+    ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         issuer = "test CA"
         return (
@@ -64,8 +68,8 @@ class TestAuthority:
             .issuer_name(_name(issuer))
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now + datetime.timedelta(days=days[0]))
+            .not_valid_after(now + datetime.timedelta(days=days[1]))
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -109,12 +113,12 @@ def _program() -> str:
     return found
 
 
-def make_broker(folder: Path, authority: TestAuthority) -> Mosquitto:
-    """Configure a broker on a free port; it is not started."""
+def make_broker(folder: Path, authority: TestAuthority, *, days: tuple[float, float] = _DAYS) -> Mosquitto:
+    """Configure a broker on a free port, with a certificate for those days; it is not started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    certificate, key = authority.issue("localhost")
+    certificate, key = authority.issue("localhost", days=days)
     (folder / "acl").write_text(
         "\n".join(["user hub", *topics.hub_rights(), "", *topics.rights(), ""]), encoding="ascii"
     )

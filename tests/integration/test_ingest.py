@@ -204,7 +204,7 @@ def test_the_real_spool_and_uplink_lose_and_double_nothing(
     settings = TelemetrySettings(frame_interval_s=0.05, window_frames=4)
     spool = DiskSpool(OsFiles(), tmp_path / "spool", cap_bytes=4_000_000)
     recorder = Recorder(spool, SystemClock(), settings)
-    transport = MqttTransport(Endpoint("localhost", broker.port, DEVICE, authority.context(DEVICE)))
+    transport = MqttTransport(Endpoint("localhost", broker.port, DEVICE, lambda: authority.context(DEVICE)))
     uplink = Uplink(
         DEVICE, spool, transport, SystemClock(), settings, on_desired=lambda _: None, on_command=lambda _: None,
         dice=lambda: 0.05,

@@ -129,7 +129,7 @@ class Device:
         clock = SystemClock()
         self.spool = DiskSpool(OsFiles(), self.folder, cap_bytes=4_000_000, segment_bytes=8192)
         self.recorder = Recorder(self.spool, clock, SETTINGS)
-        endpoint = Endpoint("localhost", self.port, DEVICE, self.authority.context(DEVICE))
+        endpoint = Endpoint("localhost", self.port, DEVICE, lambda: self.authority.context(DEVICE))
         self.uplink = Uplink(
             DEVICE, self.spool, MqttTransport(endpoint), clock, SETTINGS,
             on_desired=self.desired.append, on_command=self.commands.append, dice=lambda: 0.05,

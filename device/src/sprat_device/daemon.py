@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Final
 from sprat_device.agent import Agent, Inbox
 from sprat_device.board import identity as identities
 from sprat_device.board import settings as settings_
+from sprat_device.board import tls
 from sprat_device.board.clock import SystemClock
 from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity
@@ -24,9 +26,10 @@ from sprat_device.board.settings import DeviceSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference import runtimes
 from sprat_device.install.installer import Installer
+from sprat_device.install.trusted_time import TrustedClock
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
-from sprat_device.telemetry.transport import Endpoint, MqttTransport, tls_context
+from sprat_device.telemetry.transport import Endpoint, MqttTransport
 from sprat_device.telemetry.uplink import Uplink
 
 _LOG: Final = logging.getLogger("sprat.agent")
@@ -61,8 +64,16 @@ def _compose(state: Path, settings: DeviceSettings, identity: Identity) -> Agent
     clock = SystemClock(settings.clock_state)
     spool = DiskSpool(files, state / "spool", cap_bytes=settings.telemetry.cap_bytes)
     recorder = Recorder(spool, clock, settings.telemetry)
-    tls = tls_context(ca=identity.ca, certificate=identity.certificate, key=identity.key)
-    endpoint = Endpoint(identity.mqtt_host, identity.mqtt_port, identity.device, tls)
+    trusted = TrustedClock(state, files=files, clock=clock)
+
+    def secured() -> ssl.SSLContext:
+        """Read the identity anew for each connection: its certificate is renewed now and then."""
+        return tls.context(
+            ca=identity.ca, certificate=identity.certificate, key=identity.key, trusted_us=trusted.now_us
+        )
+
+    secured()  # an identity that cannot be loaded is said at the start
+    endpoint = Endpoint(identity.mqtt_host, identity.mqtt_port, identity.device, secured)
 
     def uplink(inbox: Inbox) -> Uplink:
         return Uplink(

@@ -5,7 +5,6 @@ Neither is trusted for content. Errors of both are `TryLater`, or `FileMissing` 
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Final, Protocol
 from urllib.parse import quote
 
 import urllib3
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
 
+from sprat_device.board import tls
 from sprat_device.board.identity import Identity
 from sprat_device.contract.enrolment import METADATA_PATH, TARGETS_PATH
 from sprat_device.contract.errors import HubUnreachable
@@ -23,8 +21,6 @@ from sprat_device.contract.phases import Reason
 
 CHUNK: Final = 64 * 1024
 _TIMEOUT: Final = urllib3.Timeout(connect=20, read=30)
-_NO_CHECK_TIME: Final = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
 
 
 class TryLater(HubUnreachable):
@@ -90,7 +86,8 @@ class HubOrigin:
 
     def __init__(self, url: str, identity: Identity, *, trusted_us: Callable[[], int]) -> None:
         self._url = url.rstrip("/")
-        self._pool = _pool(identity, trusted_us)
+        context = tls.context(ca=identity.ca, certificate=identity.certificate, key=identity.key, trusted_us=trusted_us)
+        self._pool = urllib3.PoolManager(ssl_context=context)
 
     def metadata(self, name: str) -> Iterator[bytes]:
         """Return the chunks of a metadata file."""
@@ -139,32 +136,3 @@ def _mapped(url: str) -> Iterator[None]:
         raise TryLater(f"{url}: the hub does not answer in time", Reason.TOO_SLOW) from exc
     except (urllib3.exceptions.HTTPError, OSError) as exc:
         raise TryLater(f"{url}: {' '.join(str(exc).split())[:200]}") from exc
-
-
-def _pool(identity: Identity, trusted_us: Callable[[], int]) -> urllib3.PoolManager:
-    context = ssl.create_default_context(cafile=str(identity.ca))
-    context.load_cert_chain(identity.certificate, identity.key)
-    # A board without a battery thinks that it is 1970: certificate times are compared with trusted time below.
-    context.verify_flags |= _NO_CHECK_TIME
-
-    class TimedConnection(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            _require_current(self.sock, trusted_us())
-
-    class TimedPool(HTTPSConnectionPool):
-        ConnectionCls = TimedConnection
-
-    pool = urllib3.PoolManager(ssl_context=context)
-    pool.pool_classes_by_scheme = {"https": TimedPool}
-    return pool
-
-
-def _require_current(sock: object, trusted_us: int) -> None:
-    """Refuse a hub whose certificate has ended; trusted time is a lower bound, so a beginning cannot be judged."""
-    certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
-    if not certificate:
-        raise ssl.SSLError("the hub shows no certificate")
-    ends_s = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
-    if ends_s * 1_000_000 <= trusted_us:
-        raise ssl.SSLError(f"the hub's certificate ended on {certificate['notAfter']}; renew it at the hub")

@@ -35,13 +35,12 @@ from sprat_device.contract import release as releases
 from sprat_device.contract.errors import BundleRefused, ContractError
 from sprat_device.contract.fields import Fields, text
 from sprat_device.contract.ids import Channel, Digest, ModelName, digest, target_path
-from sprat_device.contract.phases import ClockState, Reason
+from sprat_device.contract.phases import Reason
 from sprat_device.contract.release import ISSUED, Release
-from sprat_device.install import trusted_time
 from sprat_device.install.fetch import Pace, paced
 from sprat_device.install.floors import PairedRecord
 from sprat_device.install.origins import FileMissing, Origin, TryLater
-from sprat_device.install.trusted_time import TimeMark
+from sprat_device.install.trusted_time import FLOORS, TimeMark, TrustedClock, mark_of
 
 _URL: Final = "sprat:/"
 _PACE: Final = Pace(minimum_bytes_per_s=16, total_s=120)
@@ -72,11 +71,12 @@ class Trust:
         self._root = root
         self._files = files
         self._clock = clock
-        self._floors = PairedRecord(files, state / "floors")
+        self._floors = PairedRecord(files, state / FLOORS)
+        self._time = TrustedClock(state, files=files, clock=clock)
 
     def trusted_us(self) -> int:
         """Return what time it is at least."""
-        return self._time(_mark_of(self._floors.load()))
+        return self._time.now_us()
 
     def listed(self, origin: Origin, channel: Channel, model: ModelName) -> list[Signed]:
         """Refresh from an origin and return every release of a model that the channel lists, or raise."""
@@ -110,18 +110,10 @@ class Trust:
             yield trusted
 
     def _set_time(self, trusted: Any, floors: Mapping[str, Any]) -> None:
-        mark = _mark_of(floors)
+        mark = mark_of(floors)
         keyids = tuple(sorted(trusted.root.roles[Timestamp.type].keyids))
-        trusted_us = self._time(mark if mark and mark.keyids == keyids else None)
+        trusted_us = self._time.after(mark if mark and mark.keyids == keyids else None)
         trusted.reference_time = datetime.fromtimestamp(trusted_us / 1e6, UTC)
-
-    def _time(self, mark: TimeMark | None) -> int:
-        return trusted_time.trusted_us(
-            mark,
-            mono_us=self._clock.monotonic_us(),
-            wall_us=self._clock.wall_us(),
-            synchronised=self._clock.state() is ClockState.SYNCHRONISED,
-        )
 
     def _raised(self, floors: Mapping[str, Any], trusted: Any) -> dict[str, Any]:
         """Return the floors that the verified metadata raises, or raise BundleRefused where it is below them."""
@@ -137,7 +129,7 @@ class Trust:
                     Reason.METADATA_ROLLBACK, f"{role} has version {version}, this device has seen {least}"
                 )
             roles[role] = {"version": version, "keyids": keyids}
-        return {"roles": roles, "mark": self._mark(trusted, _mark_of(floors)).dump()}
+        return {"roles": roles, "mark": self._mark(trusted, mark_of(floors)).dump()}
 
     def _mark(self, trusted: Any, before: TimeMark | None) -> TimeMark:
         timestamp: Timestamp = trusted.timestamp
@@ -203,10 +195,6 @@ def _signed(channel: Channel, path: str, entry: TargetFile) -> Signed:
     if path != target_path(channel, release.model, release.release_seq, release.target):
         raise BundleRefused(Reason.MANIFEST_MISMATCH, f"{path[:200]!r} is not what its signed entry says")
     return Signed(path, entry.length, bundle, release)
-
-
-def _mark_of(floors: Mapping[str, Any]) -> TimeMark | None:
-    return trusted_time.parse_mark(floors["mark"]) if "mark" in floors else None
 
 
 def _issued_us(timestamp: Timestamp) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import queue
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import paho.mqtt.client as paho
@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from sprat_device.contract.errors import HubUnreachable, MachineLacks
+from sprat_device.contract.errors import HubUnreachable
 from sprat_device.contract.ids import DeviceId
 
 NO_SUBSCRIBERS: Final = 0x10
@@ -87,23 +87,12 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the broker is and who we are; without `tls` only for loopback."""
+    """Where the broker is and who we are; without `tls`, which is asked anew for each connection, only for loopback."""
 
     host: str
     port: int
     device: DeviceId
-    tls: ssl.SSLContext | None = None
-
-
-def tls_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """Trust the hub's CA alone, and show our certificate."""
-    try:
-        context = ssl.create_default_context(cafile=str(ca))
-        context.load_cert_chain(str(certificate), str(key))
-    except (OSError, ssl.SSLError) as exc:
-        raise MachineLacks(f"identity in {ca.parent}: cannot be loaded ({exc}); enrol this device again") from exc
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    tls: Callable[[], ssl.SSLContext] | None = None
 
 
 class Transport(Protocol):
@@ -212,7 +201,7 @@ class MqttTransport:
         )
         client.connect_timeout = _CONNECT_S
         if self._endpoint.tls is not None:
-            client.tls_set_context(self._endpoint.tls)
+            client.tls_set_context(self._endpoint.tls())
         properties = _properties(PacketTypes.WILLMESSAGE)
         properties.WillDelayInterval = WILL_DELAY_S
         client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
