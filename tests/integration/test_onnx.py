@@ -26,7 +26,7 @@ from sprat_device.contract import bundle as bundles
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
-QDQ = tuple(name for name in schemes.SCHEMES if name.startswith("qdq-"))
+QDQ = tuple(name for name in schemes.SCHEMES if name.startswith("qdq-") and name != "qdq-mixed")
 LOSSY = ("float16-onnx", "dynamic-onnx", "dynamic-onnx-s8-pc", *QDQ)
 
 
@@ -268,8 +268,9 @@ def test_the_search_tries_a_few_and_the_bundle_says_how_the_best_was_made(tmp_pa
     rows = {row["scheme"]: row for row in document["candidates"]}
     assert list(rows) == [
         "given-onnx", "float32-cast", "float16-onnx", "dynamic-onnx", "qdq-minmax-u8", "qdq-minmax-u8-pc",
-        "qdq-percentile-u8-pc",
+        "qdq-percentile-u8-pc", "qdq-mixed",
     ]  # fmt: skip
+    assert rows["qdq-mixed"]["reason"].startswith("not-needed: ")
     assert rows["float32-cast"]["reason"].startswith("no-op: ")
     (chosen,) = [row for row in rows.values() if row["chosen"]]
     assert chosen["size"] < rows["given-onnx"]["size"] * 0.3

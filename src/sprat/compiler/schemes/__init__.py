@@ -92,6 +92,10 @@ _ONNX: Final[Mapping[str, SchemeFacts]] = {
         for activations in ("QUInt8", "QInt8")
         for per_channel in (False, True)
     ),
+    "qdq-mixed": SchemeFacts(
+        "onnx_qdq_mixed", _GRAPHS, Format.ONNX, True, "8 bits as qdq-minmax-u8-pc, but for the layers that lose most by it",
+        only_named=_KERAS,
+    ),
 }  # fmt: skip
 
 SCHEMES: Final[Mapping[str, SchemeFacts]] = {

@@ -9,7 +9,7 @@ integers its scores would come in steps of 1/256.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +50,31 @@ class _Rows(CalibrationDataReader):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A float graph in a file as the quantizer wants it, and the rows that its ranges come from."""
+
+    plain: Path
+    rows: list[dict[str, npt.NDArray[Any]]]
+    kept: tuple[str, ...]
+    """Nodes that are never quantized."""
+    before: frozenset[str]
+    options: Mapping[str, Any]
+
+
+def prepared(work: Work, parts: Callable[[], Mapping[str, Part]], folder: Path) -> Prepared:
+    """Write the model's own graph into a folder, raised and folded; a graph without weights is no candidate."""
+    source = onnx_source.float32_graph(work, parts)
+    model = onnx_source.upgraded(source.model, _OPSET)
+    onnx_source.require_weights(model)
+    onnx_source.name_nodes(model)
+    rows = _calibration(model, parts()["calibration"])
+    plain = folder / "plain.onnx"
+    onnx_source.prepare(model, plain)
+    kept = tuple(node.name for node in onnx_ir.load(plain).graph.node if node.op_type in _KEPT_FLOAT)
+    return Prepared(plain, rows, kept, frozenset(onnx_source.ops(model)), source.options)
+
+
+@dataclass(frozen=True, slots=True)
 class StaticQdq:
     """One member of the grid."""
 
@@ -64,34 +89,35 @@ class StaticQdq:
 
     def lower(self, work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
         """Calibrate and quantize; what comes out as it went in is no candidate."""
-        source = onnx_source.float32_graph(work, parts)
-        model = onnx_source.upgraded(source.model, _OPSET)
-        onnx_source.require_weights(model)
-        onnx_source.name_nodes(model)
-        rows = _calibration(model, parts()["calibration"])
-        before = onnx_source.ops(model)
         with tempfile.TemporaryDirectory(prefix="sprat-qdq-") as folder:
-            plain, made = Path(folder) / "plain.onnx", Path(folder) / "made.onnx"
-            onnx_source.prepare(model, plain)
-            kept = [node.name for node in onnx_ir.load(plain).graph.node if node.op_type in _KEPT_FLOAT]
-            ranges = _ranges(plain, rows) if self.calibrator == "Entropy" else None
-            quantize_static(
-                plain, made, _Rows(rows), calibration_cache_path=ranges, quant_format=QuantFormat.QDQ, per_channel=self.per_channel,
-                reduce_range=self.weights == "QInt8", activation_type=QuantType.from_string(self.activations),
-                weight_type=QuantType.from_string(self.weights), nodes_to_exclude=kept,
-                calibrate_method=CalibrationMethod[self.calibrator],
-                extra_options={"ActivationSymmetric": self.activations == "QInt8"},
-            )  # fmt: skip
-            quantized = onnx_ir.load(made)
-        require_change(quantized, before)
-        options = {**source.options, **self._options(len(rows), kept)}
-        return onnx.lowered(onnx_source.dump(quantized), options)
+            source = prepared(work, parts, Path(folder))
+            quantized = self.quantized(source)
+        require_change(quantized, set(source.before))
+        return onnx.lowered(onnx_source.dump(quantized), self.options(source))
 
-    def _options(self, rows: int, kept: list[str]) -> dict[str, Any]:
+    def quantized(self, source: Prepared, *, only: Sequence[str] = (), left: Sequence[str] = ()) -> Any:
+        """Return the model with these nodes alone quantized (none named: all), or with these left float."""
+        ranges = source.plain.with_name("ranges.json")  # found once, whatever is quantized by them
+        if self.calibrator == "Entropy" and not ranges.exists():
+            _write_ranges(source, ranges)
+        made = source.plain.with_name("made.onnx")
+        quantize_static(
+            source.plain, made, _Rows(source.rows), calibration_cache_path=ranges, quant_format=QuantFormat.QDQ,
+            per_channel=self.per_channel, reduce_range=self.weights == "QInt8",
+            activation_type=QuantType.from_string(self.activations), weight_type=QuantType.from_string(self.weights),
+            nodes_to_quantize=list(only), nodes_to_exclude=[*source.kept, *left],
+            calibrate_method=CalibrationMethod[self.calibrator],
+            extra_options={"ActivationSymmetric": self.activations == "QInt8"},
+        )  # fmt: skip
+        return onnx_ir.load(made)
+
+    def options(self, source: Prepared) -> dict[str, Any]:
+        """Return what the manifest says of it."""
         return {
-            "calibrator": self.calibrator, "calibration_rows": rows, "activations": self.activations,
+            **source.options,
+            "calibrator": self.calibrator, "calibration_rows": len(source.rows), "activations": self.activations,
             "symmetric": self.activations == "QInt8", "weights": self.weights, "per_channel": self.per_channel,
-            "reduce_range": self.weights == "QInt8", "kept_float": kept, "onnxruntime": version("onnxruntime"),
+            "reduce_range": self.weights == "QInt8", "kept_float": list(source.kept), "onnxruntime": version("onnxruntime"),
         }  # fmt: skip
 
 
@@ -100,16 +126,14 @@ def scheme(*, calibrator: str, activations: str, per_channel: bool) -> StaticQdq
     return StaticQdq(calibrator, activations, per_channel)
 
 
-def _ranges(plain: Path, rows: list[dict[str, npt.NDArray[Any]]]) -> Path:
+def _write_ranges(source: Prepared, path: Path) -> None:
     """Write the ranges by entropy: with the 128 bins that `quantize_static` takes there is one range to choose, MinMax's."""
     calibrator = create_calibrator(
-        plain, augmented_model_path=str(plain.with_name("augmented.onnx")),
+        source.plain, augmented_model_path=str(source.plain.with_name("augmented.onnx")),
         calibrate_method=CalibrationMethod.Entropy, extra_options={"num_bins": _BINS, "num_quantized_bins": _LEVELS},
     )  # fmt: skip
-    calibrator.collect_data(_Rows(rows))
-    path = plain.with_name("ranges.json")
+    calibrator.collect_data(_Rows(source.rows))
     save_tensors_data(calibrator.compute_data(), path)
-    return path
 
 
 def _calibration(model: Any, part: Part) -> list[dict[str, npt.NDArray[Any]]]:
