@@ -1,4 +1,4 @@
-"""Puts a bundle together: manifest, golden set, baseline and card. Nothing measured on one machine goes in."""
+"""Puts a bundle together: manifest, golden set and card. Nothing measured on one machine goes in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from sprat.publish.bundle import write_bundle
 from sprat_device.contract.bundle import Baseline, GoldenSet
 from sprat_device.contract.ids import Digest, model_name
 from sprat_device.contract.manifest import Artifact, Format, Golden, Manifest, Task, TensorSpec, Tolerance
-from sprat_device.contract.sketch import Histogram
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +31,6 @@ _MEANINGS: Final = {Task.CLASSIFICATION: "probabilities", Task.REGRESSION: "valu
 DECISION: Final = "decision"
 """The name of an output whose class scores are no probabilities."""
 _PLAIN: Final[Mapping[str, Any]] = {"string": np.str_}
-_BINS: Final = 10
 _LSB: Final = 3.0
 """int8 across CPUs of one runtime was seen 1 step apart after a softmax, 2 between kernels of logits."""
 
@@ -112,10 +110,8 @@ def write(
             file=f"model.{lowering.format}", format=lowering.format, sha256=Digest(lowering.sha256),
             size=lowering.size, scheme=lowering.scheme,
         ),
-        inputs=tuple(_input(facts, recipe, ingested) for facts in lowering.inputs),
-        outputs=tuple(
-            replace(_output(facts, recipe, contents.threshold), **_no_answer(facts, lowering)) for facts in lowering.outputs
-        ),
+        inputs=input_specs(lowering, recipe, ingested),
+        outputs=output_specs(lowering, recipe, threshold=contents.threshold),
         labels=recipe.labels,
         runtimes=contents.runtimes,
         golden=Golden(
@@ -132,6 +128,18 @@ def write(
         path, manifest=manifest, artifact=lowering.path.read_bytes(), golden=contents.golden,
         baseline=contents.baseline, card=contents.card,
     )  # fmt: skip
+
+
+def input_specs(lowering: Lowering, recipe: Recipe, ingested: Ingested) -> tuple[TensorSpec, ...]:
+    """Return the inputs as the manifest declares them."""
+    return tuple(_input(facts, recipe, ingested) for facts in lowering.inputs)
+
+
+def output_specs(lowering: Lowering, recipe: Recipe, *, threshold: float | None = None) -> tuple[TensorSpec, ...]:
+    """Return the outputs as the manifest declares them."""
+    return tuple(
+        replace(_output(facts, recipe, threshold), **_no_answer(facts, lowering)) for facts in lowering.outputs
+    )
 
 
 def readings(inputs: Mapping[str, Array], lowering: Lowering) -> dict[str, Array]:
@@ -197,28 +205,6 @@ def golden_rows(available: int, recipe: Recipe) -> npt.NDArray[np.int64]:
 def threshold(validation: Part, scores: Array) -> float:
     """Return the anomaly score above which the device gives the label of unusual rows."""
     return ranks.threshold(validation.labels, scores)
-
-
-def baseline(train: Part, predicted: Array, recipe: Recipe, *, threshold: float | None = None) -> Baseline:
-    """Return the training rows' distribution over ten bins of equal share, for each feature or whole input."""
-    edges: dict[str, npt.NDArray[np.float64]] = {}
-    counts: dict[str, npt.NDArray[np.int64]] = {}
-    for spec in recipe.inputs:
-        array = train.inputs[spec.name]
-        if array.dtype.kind == "U":
-            continue  # drift counts numbers
-        columns = {name: array[:, i] for i, name in enumerate(spec.features)} or {spec.name: array}
-        for name, values in columns.items():
-            inner = np.linspace(0, 1, _BINS + 1)[1:-1]
-            histogram = Histogram.empty(np.unique(np.nanquantile(np.asarray(values, np.float64), inner)))
-            histogram.add(values)
-            edges[name], counts[name] = histogram.edges, histogram.counts
-    classes = np.zeros(0, np.int64)
-    if recipe.task is Task.CLASSIFICATION:
-        classes = np.bincount(predicted.argmax(1), minlength=len(recipe.labels)).astype(np.int64)
-    if threshold is not None:
-        classes = np.bincount(predicted.ravel() > threshold, minlength=2).astype(np.int64)
-    return Baseline(edges, counts, classes)
 
 
 def card(recipe: Recipe, *, lines: Mapping[str, str]) -> str:

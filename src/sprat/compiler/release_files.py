@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sprat import __version__
-from sprat.compiler import bundling
+from sprat.compiler import bundling, reference
 from sprat.compiler.bundling import RESEARCH, Contents, Lowering
 from sprat.compiler.choice.ranking import Ranked
 from sprat.compiler.ingest import Ingested
@@ -26,6 +26,7 @@ from sprat.compiler.spec.recipe import Recipe
 from sprat.compiler.spec.target import Target
 from sprat.data.split import PARTS
 from sprat.data.table import write_table
+from sprat_device.contract import statistics
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.manifest import Task, Tolerance
 
@@ -138,8 +139,10 @@ class Staging:
         return Contents(
             threshold=threshold,
             golden=golden,
-            baseline=bundling.baseline(
-                ingested.parts["train"], predicted, recipe, threshold=threshold
+            baseline=reference.baseline(
+                ingested.parts["train"], predicted, recipe, threshold=threshold,
+                specs=bundling.input_specs(lowering, recipe, ingested), steps=lowering.steps,
+                answers=_answer_figures(lowering, recipe, passed[0]),
             ),
             runtimes={trial.runtime: target.runtimes[trial.runtime].minimum for trial in passed},
             versions={trial.runtime: trial.version for trial in passed},
@@ -222,3 +225,11 @@ def _without_figures(reason: str) -> str:
 _TOLD_WITH_FIGURES: Final = frozenset(
     {"over-ram", "over-latency", "not-run", "conversion-failed", "conversion-timeout", "conversion-memory"}
 )
+
+
+def _answer_figures(lowering: Lowering, recipe: Recipe, trial: Trial) -> dict[str, Any]:
+    """Return the figures of the artifact's answers to the test rows; a stream's answer to a reading is none to a row."""
+    if lowering.steps:
+        return {}
+    meaning = statistics.meaning_of(bundling.output_specs(lowering, recipe))
+    return statistics.of_answers(meaning, trial.answers)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sprat.compiler import bundling
+from sprat.compiler import bundling, reference
 from sprat.compiler.bundling import Contents, Lowering
 from sprat.compiler.ingest import ingest
 from sprat.compiler.spec import recipe
@@ -75,7 +75,7 @@ def test_a_written_bundle_reads_back(tmp_path):
     inputs = bundling.readings(bundling.golden_inputs(found.parts["validation"], RECIPE, found), lowering)
     research = np.eye(2)[found.parts["train"].labels]
     contents = Contents(
-        GoldenSet(inputs, {}), bundling.baseline(found.parts["train"], research, RECIPE), {"onnx": "1.0"}
+        GoldenSet(inputs, {}), reference.baseline(found.parts["train"], research, RECIPE), {"onnx": "1.0"}
     )
     path = tmp_path / "x.sprat"
     bundling.write(path, lowering, RECIPE, found, target="pi-4", contents=contents)

@@ -242,3 +242,4 @@ class Streams:
 
 def _label(wanted: InputSettings) -> str:
     return f"{wanted.model}/{wanted.name}" if wanted.name else wanted.model
+            drift=self._settings.drift,

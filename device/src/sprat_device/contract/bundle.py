@@ -11,7 +11,7 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -58,17 +58,30 @@ class GoldenSet:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The reference distribution for drift: per feature increasing edges [n] and counts [n + 1]; counts per class."""
+    """The reference distribution for drift: per feature increasing edges [n] and counts [n + 1]; counts per class.
+
+    The same of figures worked out of a reading or an answer (statistics.py); bundles of earlier builds hold none.
+    """
 
     edges: Mapping[str, npt.NDArray[np.float64]]
     counts: Mapping[str, npt.NDArray[np.int64]]
     class_counts: npt.NDArray[np.int64]
+    statistic_edges: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    statistic_counts: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+    @property
+    def all_counts(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the counts of features and statistics by name, as summaries tell of them."""
+        return {**self.statistic_counts, **self.counts}
 
     def dump(self) -> bytes:
         """Encode, byte-reproducibly."""
         flat: dict[str, npt.NDArray[Any]] = {"classes": self.class_counts}
         flat |= {f"edges/{name}": array for name, array in self.edges.items()}
         flat |= {f"counts/{name}": array for name, array in self.counts.items()}
+        # Under names of their own: an agent that does not know statistics refuses a feature that no input has.
+        flat |= {f"statistic-edges/{name}": array for name, array in self.statistic_edges.items()}
+        flat |= {f"statistic-counts/{name}": array for name, array in self.statistic_counts.items()}
         return arrays.dump(flat)
 
 
@@ -102,12 +115,11 @@ class Bundle:
         raw = self._part(BASELINE, self.manifest.baseline_sha256)
         with _damage_refused():
             flat = arrays.parse(raw, max_bytes=_BOUNDS[BASELINE])
-        edges = {name.removeprefix("edges/"): array for name, array in flat.items() if name.startswith("edges/")}
-        counts = {name.removeprefix("counts/"): array for name, array in flat.items() if name.startswith("counts/")}
-        shapes = all(name in counts and counts[name].shape == (len(edges[name]) + 1,) for name in edges)
-        if "classes" not in flat or edges.keys() != counts.keys() or not shapes:
+        edges, counts = _under("edges/", flat), _under("counts/", flat)
+        more_edges, more_counts = _under("statistic-edges/", flat), _under("statistic-counts/", flat)
+        if "classes" not in flat or not (_fit(edges, counts) and _fit(more_edges, more_counts)):
             raise BundleRefused(Reason.BAD_BUNDLE, "baseline: edges, counts and classes do not fit each other")
-        return Baseline(edges, counts, flat["classes"])
+        return Baseline(edges, counts, flat["classes"], more_edges, more_counts)
 
     def card(self) -> str:
         """Read the model's card."""
@@ -139,6 +151,14 @@ class Bundle:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _under(prefix: str, flat: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in flat.items() if name.startswith(prefix)}
+
+
+def _fit(edges: Mapping[str, npt.NDArray[Any]], counts: Mapping[str, npt.NDArray[Any]]) -> bool:
+    return edges.keys() == counts.keys() and all(counts[name].shape == (len(edges[name]) + 1,) for name in edges)
 
 
 def read(file: BinaryIO) -> Bundle:

@@ -1,59 +1,114 @@
-"""How the inputs of now are spread over the edges that the bundle's baseline froze: constant memory, counted in blocks.
+"""How readings and answers of now are spread over the edges that the bundle's baseline froze, in constant memory.
 
-A baseline's feature is a column of an input's last axis (by its name in `features`), or a whole input (by the input's name).
+A baseline's feature is a column of an input's last axis (by its name in `features`), or a whole input (by the input's
+name); its statistics are worked out of a reading or an answer (contract/statistics.py). Counts add, so those of many
+intervals and devices are summed to one. Readings are gathered in a block and counted a block at a time.
+
+A short reading is always counted. Of readings with many values (images, sound) so many are that half a million values
+a second are looked at: shares of bins need no more, and the model answers beside it on the same processor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.contract import statistics
 from sprat_device.contract.bundle import Baseline
 from sprat_device.contract.errors import BundleRefused, ContractError
 from sprat_device.contract.manifest import Manifest, TensorSpec
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.sketch import Histogram
+from sprat_device.contract.statistics import Statistic
 
+BLOCK: Final = 256
+"""Answers, and readings of few values, that are counted at once."""
+VALUES_PER_S: Final = 500_000
+_SHORT: Final = 256
 _BLOCK_BYTES: Final = 256 * 1024
-_MOST_ROWS: Final = 256
+
+Counts = dict[str, tuple[int, ...]]
 
 
 class Drift:
-    """Collects readings into a block per input; a full block is counted at once, which is cheaper than one by one."""
+    """Counts of one bundle since they were last taken."""
 
     def __init__(self, manifest: Manifest, baseline: Baseline) -> None:
-        self._histograms = {name: _histogram(name, edges) for name, edges in baseline.edges.items()}
-        self._columns = {name: _place(manifest, name) for name in self._histograms}
-        used = {spec.name: spec for spec, _column in self._columns.values()}
-        widest = max((_size(spec) for spec in used.values()), default=1)
-        self._rows = max(1, min(_MOST_ROWS, _BLOCK_BYTES // (8 * widest)))
-        self._blocks = {name: np.empty((self._rows, *spec.shape[1:])) for name, spec in used.items()}
+        known = {one.name: one for spec in manifest.inputs for one in statistics.of_input(spec)}
+        self._statistics = {name: known[name] for name in baseline.statistic_edges if name in known}
+        self._columns = {name: _place(manifest, name) for name in baseline.edges}
+        counted = {
+            name: edges
+            for name, edges in baseline.statistic_edges.items()
+            if name in known or name.startswith("output:")
+        }
+        self._histograms = {name: _histogram(name, edges) for name, edges in {**counted, **baseline.edges}.items()}
+        self._of_answers = statistics.meaning_of(manifest.outputs)
+        used = _used(manifest, self._columns, self._statistics.values())
+        self._size = sum(map(_size, used))
+        widest = max(map(_size, used), default=1)
+        self._rows = max(1, min(BLOCK, _BLOCK_BYTES // (8 * widest)))
+        self._blocks = {spec.name: np.empty((self._rows, *spec.shape[1:])) for spec in used}
         self._filled = 0
+        self._credit = self._most_credit = float(max(self._size, VALUES_PER_S))
+        self._credited_us = 0
 
-    def add(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    def add(self, inputs: Mapping[str, npt.NDArray[Any]], mono_us: int) -> None:
         """Take one checked reading."""
+        if self._size > _SHORT and not self._afford(mono_us):
+            return
+        filled = self._filled
         for name, block in self._blocks.items():
-            block[self._filled] = inputs[name]
-        self._filled += 1
+            block[filled] = inputs[name]
+        self._filled = filled + 1
         if self._filled == self._rows:
             self._count()
 
-    def take(self) -> dict[str, tuple[int, ...]]:
-        """Return the counts since the last call, per feature, and begin anew."""
+    def add_answers(self, outputs: npt.NDArray[Any]) -> None:
+        """Count answers [n, width]."""
+        for name, figures in statistics.of_answers(self._of_answers, outputs).items():
+            if (histogram := self._histograms.get(name)) is not None:
+                histogram.add(figures)
+
+    def take(self) -> Counts:
+        """Return the counts since the last call, by feature and statistic, and begin anew."""
         self._count()
         taken = {name: tuple(histogram.counts.tolist()) for name, histogram in self._histograms.items()}
         for histogram in self._histograms.values():
             histogram.counts[:] = 0
         return taken
 
+    def _afford(self, mono_us: int) -> bool:
+        """Tell whether a reading of many values may be looked at now (a token bucket of values)."""
+        passed_s = max(0, mono_us - self._credited_us) / 1e6
+        self._credited_us = mono_us
+        self._credit = min(self._most_credit, self._credit + passed_s * VALUES_PER_S)
+        if self._credit < self._size:
+            return False
+        self._credit -= self._size
+        return True
+
     def _count(self) -> None:
+        if not self._filled:
+            return
+        rows = {name: block[: self._filled] for name, block in self._blocks.items()}
         for name, (spec, column) in self._columns.items():
-            block = self._blocks[spec.name][: self._filled]
+            block = rows[spec.name]
             self._histograms[name].add(block if column is None else block[..., column])
+        for name, statistic in self._statistics.items():
+            self._histograms[name].add(statistic.of(rows[statistic.input]))
         self._filled = 0
+
+
+def _used(
+    manifest: Manifest, columns: Mapping[str, tuple[TensorSpec, int | None]], more: Iterable[Statistic]
+) -> list[TensorSpec]:
+    """Return the inputs that something is counted of."""
+    names = {spec.name for spec, _column in columns.values()} | {statistic.input for statistic in more}
+    return [spec for spec in manifest.inputs if spec.name in names]
 
 
 def _histogram(name: str, edges: npt.NDArray[np.float64]) -> Histogram:
@@ -64,9 +119,7 @@ def _histogram(name: str, edges: npt.NDArray[np.float64]) -> Histogram:
 
 
 def _place(manifest: Manifest, feature: str) -> tuple[TensorSpec, int | None]:
-    for spec in manifest.inputs:
-        if spec.dtype == "string":
-            continue
+    for spec in _numbers(manifest):
         if feature in spec.features:
             return spec, spec.features.index(feature)
         if feature == spec.name:
@@ -74,6 +127,10 @@ def _place(manifest: Manifest, feature: str) -> tuple[TensorSpec, int | None]:
     raise BundleRefused(
         Reason.MANIFEST_MISMATCH, f"baseline: {feature!r} is neither a number input of the model nor a feature of one"
     )
+
+
+def _numbers(manifest: Manifest) -> Iterator[TensorSpec]:
+    return (spec for spec in manifest.inputs if spec.dtype != "string")
 
 
 def _size(spec: TensorSpec) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat_device.board.clock import Clock
+from sprat_device.board.settings.drift import DriftSettings
 from sprat_device.contract import summary
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin, Prediction
@@ -85,6 +86,7 @@ class Loop:
         turn: AbstractContextManager[object] | None = None,
         summary_interval_s: float = 60.0,
     ) -> None:
+        drift: DriftSettings | None = None,
         """Wire a loop; `turn` guards a session that other loops run too."""
         self._source = source
         self._recorder = recorder
@@ -94,6 +96,7 @@ class Loop:
         self._turn = turn or nullcontext()
         self._interval_us = int(summary_interval_s * 1e6)
         self._loaded: _Loaded | None = None
+        self._drift = drift or DriftSettings()
         self._word = threading.Event()
         self._next: _Loaded | None = None
         self._next_summary_us = clock.monotonic_us() + self._interval_us
@@ -106,9 +109,12 @@ class Loop:
         loaded = self._loaded
         return "" if loaded is None else loaded.origin.bundle
 
-    def swap(self, session: Session, origin: Origin) -> None:
-        """Let another bundle answer from the next reading on; BundleRefused for a baseline that does not fit it."""
-        self._leave_word(_Loaded(session, origin, Tally(session, since_us=self._clock.monotonic_us())))
+    def swap(self, session: Session, origin: Origin, source: Source | None = None) -> None:
+        """Let another bundle answer from the next reading on; BundleRefused for a baseline that does not fit it.
+
+        `source` gives readings as this bundle takes them, where that is not what the one before took.
+        """
+        self._leave_word(_Loaded(session, origin, Tally(session, since_us=self._clock.monotonic_us(), drift=self._drift), source))
 
     def unload(self) -> None:
         """Let no bundle answer; the source stays open, and its index goes on when one answers again."""
@@ -210,7 +216,7 @@ class Loop:
         )
         self._recorder.prediction(origin, prediction, scores=session.scores)
         self.healthy += 1
-        loaded.tally.predicted(reading.inputs, answer, latency_us)
+        loaded.tally.predicted(reading.inputs, answer, latency_us, reading.mono_us)
         self._on_outcome(origin.bundle, True, latency_us)
         if reading.reply is not None:
             reading.reply(Reply(origin.bundle, origin.release_seq, session.manifest.labels, answer, latency_us))
@@ -240,3 +246,5 @@ class Loop:
 def _finite(outputs: npt.NDArray[np.float32]) -> bool:
     # The square sum is finite where every entry is, unless they are huge: then each is looked at.
     return math.isfinite(outputs.dot(outputs)) or bool(np.isfinite(outputs).all())
+            if (shift := self._loaded.tally.shift.add(told)) is not None:
+                self._recorder.event(shift.code, shift.detail, model=origin.model, bundle=origin.bundle)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
+import numpy.typing as npt
 
+from sprat_device.board.settings.drift import DriftSettings
 from sprat_device.contract.records import NO_LABEL
 from sprat_device.contract.sketch import LogHistogram
 from sprat_device.contract.summary import MAX_CLASSES, Summary
 from sprat_device.inference.answers import Answer
-from sprat_device.inference.drift import Drift
+from sprat_device.inference.drift import BLOCK, Drift
 from sprat_device.inference.session import Session
+from sprat_device.inference.shift import Shift
 from sprat_device.inference.sources.reading import Inputs
-
-_BLOCK: Final = 256
 
 
 class Tally:
     """Gathers single figures in blocks and sketches a block at once: the hot path only stores numbers."""
 
-    def __init__(self, session: Session, *, since_us: int) -> None:
+    def __init__(self, session: Session, *, since_us: int, drift: DriftSettings | None = None) -> None:
+        self.shift = Shift(session.baseline, drift or DriftSettings())
         self._scores = session.scores
         self._drift = Drift(session.manifest, session.baseline)
-        self._latencies = np.zeros(_BLOCK)
-        self._confidences = np.zeros(_BLOCK)
+        self._answers: list[npt.NDArray[np.float32]] = []
+        self._latencies = np.zeros(BLOCK)
+        self._confidences = np.zeros(BLOCK)
         self._filled = 0
         self._begin(since_us)
 
@@ -36,8 +37,8 @@ class Tally:
         self._latency = LogHistogram()
         self._confidence = LogHistogram()
 
-    def predicted(self, inputs: Inputs, answer: Answer, latency_us: int) -> None:
-        """Count one prediction."""
+    def predicted(self, inputs: Inputs, answer: Answer, latency_us: int, mono_us: int) -> None:
+        """Count one prediction, and the reading of that time which it answers."""
         self._predictions += 1
         label = answer.label
         if label != NO_LABEL and (label in self._classes or len(self._classes) < MAX_CLASSES):
@@ -46,10 +47,11 @@ class Tally:
         if self._scores:
             # The label is the highest score's position.
             self._confidences[self._filled] = answer.outputs[label]
+        self._answers.append(answer.outputs)
         self._filled += 1
-        if self._filled == _BLOCK:
+        if self._filled == BLOCK:
             self._sketch()
-        self._drift.add(inputs)
+        self._drift.add(inputs, mono_us)
 
     def failed(self, reason: str) -> int:
         """Count an input that became no prediction; return how many there were for this reason since the last summary."""
@@ -80,4 +82,6 @@ class Tally:
         self._latency.add_many(self._latencies[: self._filled])
         if self._scores:
             self._confidence.add_many(self._confidences[: self._filled])
+        self._drift.add_answers(np.stack(self._answers))
+        self._answers.clear()
         self._filled = 0

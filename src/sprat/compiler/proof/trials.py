@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import bundling
+from sprat.compiler import bundling, reference
 from sprat.compiler.bundling import Contents, Lowering
 from sprat.compiler.ingest import Ingested
 from sprat.compiler.proof import parity, without_labels
@@ -168,7 +168,7 @@ class Trials:
         """Return a bundle that is measured only: it lists every runtime and promises nothing."""
         path = self._folder / f"{lowering.scheme}.sprat"
         if not path.exists():
-            unused = bundling.baseline(self._ingested.parts["train"], self._research["train"], self._recipe)
+            unused = reference.baseline(self._ingested.parts["train"], self._research["train"], self._recipe)
             golden = GoldenSet(bundling.readings(self.golden_inputs, lowering), {})
             contents = Contents(golden, unused, dict.fromkeys(self._places, "0"))
             bundling.write(path, lowering, self._recipe, self._ingested, target="trial", contents=contents)

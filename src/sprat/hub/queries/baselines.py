@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Baselines:
-    """Counts of each feature's reference distribution; empty where the hub does not hold the bundle."""
+    """Counts of each feature's and statistic's reference distribution; empty where the hub does not hold the bundle."""
 
     def __init__(self, store: FleetStore, targets: Path) -> None:
         self._store = store
@@ -27,7 +27,7 @@ class Baselines:
         self._kept: dict[str, Mapping[str, npt.NDArray[np.int64]]] = {}
 
     def __call__(self, digest: str) -> Mapping[str, npt.NDArray[np.int64]]:
-        """Return feature -> counts."""
+        """Return feature or statistic -> counts."""
         if digest not in self._kept:
             found = self._read(digest)
             if found is None:
@@ -50,7 +50,7 @@ class Baselines:
 def _counts(path: Path) -> Mapping[str, npt.NDArray[np.int64]]:
     try:
         with path.open("rb") as file, bundles.read(file) as bundle:
-            return dict(bundle.baseline().counts)
+            return bundle.baseline().all_counts
     except (OSError, BundleRefused, ContractError) as exc:
         _log.warning("baseline of %s: %s", path.name, exc)
         return {}

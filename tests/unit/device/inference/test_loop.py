@@ -16,7 +16,6 @@ from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin
-from sprat_device.inference.drift import Drift
 from sprat_device.inference.loop import Loop
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.sources.reading import Reading, Reply
@@ -136,21 +135,6 @@ def test_a_summary_tells_each_interval_and_each_bundle_apart() -> None:
     assert told.drift == {"a": (401, 0, 0)}
     assert summary.parse(second).predictions == 3
     assert bundle == DIGEST
-
-
-def test_drift_counts_every_reading_over_the_frozen_edges() -> None:
-    rng = np.random.default_rng(7)
-    rows = rng.uniform(0, 10, (1000, 3)).astype(np.float32)
-    edges = np.array([1.0, 3.0, 8.0])
-    baseline = Baseline({"b": edges, "x": edges}, {"b": np.zeros(4, int), "x": np.zeros(4, int)}, np.array([1]))
-    drift = Drift(manifest(), baseline)
-    for row in rows:
-        drift.add({"x": row})
-    bins = [-np.inf, *edges, np.inf]
-    taken = drift.take()
-    assert taken["b"] == tuple(np.histogram(rows[:, 1], bins)[0])
-    assert taken["x"] == tuple(np.histogram(rows, bins)[0])
-    assert sum(drift.take()["x"]) == 0
 
 
 def test_a_baseline_of_an_unknown_feature_is_refused_before_it_answers() -> None:
