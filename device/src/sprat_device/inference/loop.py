@@ -85,8 +85,8 @@ class Loop:
         watchers: Sequence[Watcher] = (),
         turn: AbstractContextManager[object] | None = None,
         summary_interval_s: float = 60.0,
-    ) -> None:
         drift: DriftSettings | None = None,
+    ) -> None:
         """Wire a loop; `turn` guards a session that other loops run too."""
         self._source = source
         self._recorder = recorder
@@ -95,8 +95,8 @@ class Loop:
         self._watchers = tuple(watchers)
         self._turn = turn or nullcontext()
         self._interval_us = int(summary_interval_s * 1e6)
-        self._loaded: _Loaded | None = None
         self._drift = drift or DriftSettings()
+        self._loaded: _Loaded | None = None
         self._word = threading.Event()
         self._next: _Loaded | None = None
         self._next_summary_us = clock.monotonic_us() + self._interval_us
@@ -241,10 +241,10 @@ class Loop:
         origin, told = self._loaded.origin, self._loaded.tally.take(now_us)
         if told is not None:
             self._recorder.summary(summary.CODE, told.detail(), model=origin.model, bundle=origin.bundle)
+            if (shift := self._loaded.tally.shift.add(told)) is not None:
+                self._recorder.event(shift.code, shift.detail, model=origin.model, bundle=origin.bundle)
 
 
 def _finite(outputs: npt.NDArray[np.float32]) -> bool:
     # The square sum is finite where every entry is, unless they are huge: then each is looked at.
     return math.isfinite(outputs.dot(outputs)) or bool(np.isfinite(outputs).all())
-            if (shift := self._loaded.tally.shift.add(told)) is not None:
-                self._recorder.event(shift.code, shift.detail, model=origin.model, bundle=origin.bundle)
