@@ -1,0 +1,65 @@
+"""A session behind a server of its own: what `sprat-device serve` runs, and what benches and tests start."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sprat_device.board.clock import SystemClock
+from sprat_device.board.settings.inputs import InputSettings
+from sprat_device.board.settings.serve import ServeSettings
+from sprat_device.contract.records import Origin, Prediction
+from sprat_device.inference.loop import Loop, Recorder
+from sprat_device.inference.serve.routes import PREDICT
+from sprat_device.inference.serve.serving import Serving
+from sprat_device.inference.session import Session
+
+_WAIT_S = 0.25
+
+
+class Unrecorded:
+    """A recorder for a server without a hub: nobody would read the records."""
+
+    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
+        """Keep nothing."""
+
+    def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
+        """Keep nothing."""
+
+    def summary(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
+        """Keep nothing."""
+
+
+@contextmanager
+def served(
+    sessions: Sequence[tuple[Session, int]], settings: ServeSettings, *, recorder: Recorder | None = None
+) -> Iterator[str]:
+    """Serve sessions with their release numbers and give the address; all threads have ended when the block has."""
+    clock = SystemClock(None)
+    inputs = [InputSettings(model=session.manifest.model, kind=PREDICT) for session, _ in sessions]
+    serving = Serving(settings, inputs, clock)
+    stopping = threading.Event()
+    threads: list[threading.Thread] = []
+    try:
+        for (session, release_seq), entry in zip(sessions, inputs, strict=True):
+            loop = Loop(serving.source(entry), recorder or Unrecorded(), clock, lambda *_told: None)
+            origin = Origin(session.manifest.model, release_seq, session.bundle_digest)
+            loop.swap(session, origin)
+            serving.show(entry, session, origin)
+            threads.append(threading.Thread(target=_step, args=(loop, stopping), name=entry.model, daemon=True))
+        serving.start()
+        for thread in threads:
+            thread.start()
+        yield serving.address
+    finally:
+        stopping.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        serving.stop()
+
+
+def _step(loop: Loop, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        loop.step(_WAIT_S)

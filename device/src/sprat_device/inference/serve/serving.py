@@ -1,0 +1,150 @@
+"""All desks of a device and the server in front of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from sprat_device.board.clock import Clock
+from sprat_device.board.settings.inputs import InputSettings
+from sprat_device.board.settings.serve import ServeSettings
+from sprat_device.contract.errors import MachineLacks
+from sprat_device.contract.records import Origin
+from sprat_device.inference.serve.access import Access
+from sprat_device.inference.serve.desk import Desk
+from sprat_device.inference.serve.exchange import Shown
+from sprat_device.inference.serve.routes import PREDICT, PUSH, Key, Routes
+from sprat_device.inference.serve.server import Server
+from sprat_device.inference.session import Session
+
+_LOG: Final = logging.getLogger("sprat.serve")
+KINDS: Final = frozenset({PREDICT, PUSH})
+"""Of `[[inputs]]`: asked for an answer, or pushed to without one."""
+_AGAIN_S: Final = 5.0
+_TELL_S: Final = 60.0
+
+
+class Serving:
+    """Desks are there from the beginning, so that a model without a bundle is known; the server once `start` was called."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        inputs: Iterable[InputSettings],
+        clock: Clock,
+        *,
+        event: Callable[[str, Mapping[str, object]], None] = lambda _code, _detail: None,
+    ) -> None:
+        """Make a desk for each input that is served; WrongUse for a token that is no good."""
+        self._settings = settings
+        self._clock = clock
+        self._event = event
+        self._desks: Mapping[Key, Desk] = {}
+        self._routes = Routes(Access(settings))
+        self._server: Server | None = None
+        self._try_s = 0.0
+        self._failed = ""
+        self._tell_s = 0.0
+        self._told = 0
+        self._set_out(inputs)
+
+    @property
+    def address(self) -> str:
+        """Return where it listens; empty while it does not."""
+        return "" if self._server is None else self._server.address
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether its thread runs, if it should."""
+        return self._server is None or self._server.alive
+
+    def follow(self, settings: ServeSettings, inputs: Iterable[InputSettings]) -> None:
+        """Follow changed settings; what needs another server ends the old one, and `keep` or `start` makes the new one."""
+        if settings != self._settings:
+            access = Access(settings)
+            self._end_server()
+            self._settings, self._routes.access = settings, access
+            self._try_s = 0.0
+        self._set_out(inputs)
+        if not self._desks:
+            self._end_server()
+
+    def source(self, wanted: InputSettings) -> Desk:
+        """Return the desk of an input, ready to be read."""
+        desk = self._desks[_key(wanted)]
+        desk.open()
+        return desk
+
+    def show(self, wanted: InputSettings, session: Session, origin: Origin) -> None:
+        """Take requests for what answers for an input from now on; an input of another kind is left alone."""
+        if (desk := self._desks.get(_key(wanted))) is not None:
+            desk.show(Shown(session.manifest, origin.bundle, origin.release_seq, session.runtime, session.batches))
+
+    def hide(self, model: str) -> None:
+        """Take no requests for a model: no bundle answers."""
+        for desk in self._desks.values():
+            if desk.model == model:
+                desk.show(None)
+
+    def start(self) -> None:
+        """Listen and answer; MachineLacks where the address cannot be had."""
+        if not self._desks or self._server is not None:
+            return
+        server = Server(self._settings, self._routes)
+        self._routes.done = server.finished
+        server.start()
+        self._server = server
+        _LOG.info("answers on demand at %s", server.address)
+
+    def keep(self) -> None:
+        """Try again to listen where that failed, and tell how many rows had no room: called now and then."""
+        now_s = time.monotonic()
+        if self._desks and self._server is None and now_s >= self._try_s:
+            self._try_s = now_s + _AGAIN_S
+            self._try()
+        refused = sum(desk.refused for desk in self._desks.values())
+        if refused > self._told and now_s >= self._tell_s:
+            self._tell_s = now_s + _TELL_S
+            self._event("requests-refused", {"rows": refused - self._told, "queue": self._settings.queue})
+            self._told = refused
+
+    def stop(self) -> None:
+        """Answer those who wait that nothing answers any more, and close."""
+        for desk in self._desks.values():
+            desk.close()
+        self._end_server()
+
+    def _end_server(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def _set_out(self, inputs: Iterable[InputSettings]) -> None:
+        """Have one desk for each input that is served."""
+        settings, before = self._settings, self._desks
+        wanted = {_key(entry): entry.model for entry in inputs if entry.kind in KINDS}
+        # A new mapping each time: the server's thread may be reading the old one.
+        self._desks = {key: before.get(key) or Desk(model, self._clock) for key, model in wanted.items()}
+        self._routes.desks = self._desks
+        for desk in self._desks.values():
+            desk.most, desk.batch_wait_s = settings.queue, settings.batch_wait_ms / 1e3
+        for key in before.keys() - wanted.keys():
+            before[key].close()
+
+    def _try(self) -> None:
+        # An address that is taken must not stop the other inputs of the device.
+        try:
+            self.start()
+        except MachineLacks as exc:
+            if str(exc) != self._failed:
+                _LOG.warning("%s; tried again every %g s", exc, _AGAIN_S)
+                self._event("not-listening", {"detail": str(exc)})
+            self._failed = str(exc)
+        else:
+            self._failed = ""
+
+
+def _key(wanted: InputSettings) -> Key:
+    return wanted.kind, wanted.model, wanted.name
