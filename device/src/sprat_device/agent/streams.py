@@ -231,6 +231,7 @@ class Streams:
             watchers=self._watchers(wanted),
             turn=model.turn,
             summary_interval_s=self._settings.telemetry.summary_interval_s,
+            drift=self._settings.drift,
         )
 
     def _outcome(self, model: _Model) -> Outcome:
@@ -242,4 +243,3 @@ class Streams:
 
 def _label(wanted: InputSettings) -> str:
     return f"{wanted.model}/{wanted.name}" if wanted.name else wanted.model
-            drift=self._settings.drift,
