@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sprat_device.board.settings import values
+from sprat_device.board.settings.drift import DriftSettings
 from sprat_device.board.settings.entry import section, sections_of, setting, settings_of, tables, tables_of
 from sprat_device.board.settings.hub import HubSettings
 from sprat_device.board.settings.inputs import InputSettings
@@ -30,6 +31,7 @@ class DeviceSettings:
     telemetry: TelemetrySettings = section(TelemetrySettings)
     install: InstallSettings = section(InstallSettings)
     runtime: RuntimeSettings = section(RuntimeSettings)
+    drift: DriftSettings = section(DriftSettings)
     inputs: tuple[InputSettings, ...] = tables(InputSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 
