@@ -52,8 +52,9 @@ class PolledUplink(Uplink):
     def start(self) -> None:
         pass
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float | None = None) -> bool:
         self.poll()
+        return True
 
     @property
     def alive(self) -> bool:
@@ -64,12 +65,13 @@ class Stepped:
     """A loop without its thread: the test steps it."""
 
     alive = True
+    beats = 0
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
 
-    def stop(self) -> None:
-        pass
+    def stop(self, timeout_s: float) -> bool:
+        return True
 
 
 class World:

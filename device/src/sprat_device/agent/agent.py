@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
 from sprat_device import VERSION
-from sprat_device.agent.inbox import Inbox, Mail
+from sprat_device.agent import orders
+from sprat_device.agent.care import Care
+from sprat_device.agent.inbox import Inbox, Mail, Reload
+from sprat_device.agent.reloading import Apply, Reloader
 from sprat_device.agent.streams import LoopThread, Streams, Worker
 from sprat_device.agent.twins import DesiredState, Reporter
+from sprat_device.board import logs
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
 from sprat_device.board.health import Health, facts
 from sprat_device.board.identity import Identity
+from sprat_device.board.logs import LogHandler
+from sprat_device.board.notify import Notifier
 from sprat_device.board.settings import FILE_NAME, DeviceSettings
-from sprat_device.commands import Commands
+from sprat_device.commands import Commands, Once
 from sprat_device.contract import summary
 from sprat_device.contract.errors import AgentFault
 from sprat_device.contract.ids import ModelName
@@ -28,6 +36,20 @@ from sprat_device.telemetry.uplink import Command, Uplink
 
 _LOG: Final = logging.getLogger("sprat.agent")
 _HOUSEKEEPING_S: Final = 0.25
+_SELDOM_S: Final = 5.0
+"""Between two tries of what waits for a disk that failed."""
+_STREAMS_END_S: Final = 1.5
+_WRITER_ENDS_S: Final = 1.5
+_UPLINK_ENDS_S: Final = 1.0
+"""Together less than the five seconds within which the agent ends, whatever a source, the disk or the broker does."""
+
+
+class Ending(Enum):
+    """Why `run` came back."""
+
+    STOPPED = auto()
+    RESTART = auto()
+    """The process shall begin anew: it was asked to, or its disk can be written again."""
 
 
 class Agent:
@@ -47,9 +69,13 @@ class Agent:
         runtimes: Mapping[str, str],
         uplink: Callable[[Inbox], Uplink],
         work: Callable[[Loop, str], Worker] = LoopThread,
+        read_settings: Callable[[], DeviceSettings] | None = None,
+        notifier: Notifier | None = None,
+        log: LogHandler | None = None,
+        healed: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Wire; `healed` tells now and then whether a disk that could not be written at the start can be now."""
         self._state = state
-        self._settings = settings
         self._identity = identity
         self._clock = clock
         self._spool = spool
@@ -58,56 +84,99 @@ class Agent:
         self._health = Health()
         self._inbox = Inbox()
         self._uplink = uplink(self._inbox)
-        self._commands = Commands({"ping": lambda _arguments: {"agent": VERSION}})
+        self._notifier = notifier or Notifier()
+        self._log = log
+        self._healed = healed
         self._streams = Streams(state, settings, clock, recorder, installer, work=work)
         self._desired = DesiredState(state, files)
         self._reporter = Reporter(
             state, files, clock, identity=identity, installer=installer, streams=self._streams, recorder=recorder,
             facts=facts(state, runtimes=runtimes, agent=VERSION), publish=self._uplink.publish_reported,
         )  # fmt: skip
+        self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)
+        self._commands = Commands(
+            orders.handlers(
+                reporter=self._reporter, recorder=recorder, log=log, reload=self._reload, restart=self._begin_anew
+            ),
+            allowed=settings.remote.commands, once=Once(files, state / "begun.json"),
+        )  # fmt: skip
+        self._care = Care(clock, recorder, self._notifier, limit_s=settings.health.thread_limit_s)
+        self._anew = False
         self._next_health_us = 0
+        self._next_seldom_s = 0.0
+        self.stuck: list[str] = []
+        """After `run`: the threads that did not end in time."""
 
-    def run(self, stopped: Callable[[], bool]) -> None:
+    def ask_reload(self) -> None:
+        """Have the settings read again; may be called by a signal's handler."""
+        self._inbox.put(Reload())
+
+    def run(self, stopped: Callable[[], bool]) -> Ending:
         """Run until `stopped`; then flush what is buffered. AgentFault where a thread died: a restart is the remedy."""
         self._recorder.start()
         self._installer.boot()
         # The desired state is kept before its offers are taken: a cut between the two must not lose them.
-        self._recorder.apply(self._desired.current.telemetry)
-        self._take_offers()
+        self._follow_wishes()
         self._streams.follow_slots()
         self._warn_of_unfed_models()
         self._recorder.event("agent-started", {"agent": VERSION, "clock": self._clock.state()})
         self._uplink.start()
+        self._notifier.ready(self._summed_up())
         try:
-            while not stopped():
+            while not (stopped() or self._anew):
                 self._keep_house()
                 self._require_threads()
                 for mail in self._inbox.wait(_HOUSEKEEPING_S):
                     self._take(mail)
         finally:
             self._stop()
+        return Ending.RESTART if self._anew else Ending.STOPPED
 
     def _stop(self) -> None:
+        self._notifier.stopping()
         self._installer.stop()
         self._reporter.report(self._desired.current, force=True)
         self._recorder.event("agent-stopped", {})
-        self._streams.stop()
-        self._recorder.close()
-        self._uplink.stop()
-        self._spool.close()
+        self.stuck = self._streams.stop(_STREAMS_END_S)
+        if not self._recorder.close(_WRITER_ENDS_S):
+            self.stuck.append("spool writer")
+        if not self._uplink.stop(_UPLINK_ENDS_S):
+            self.stuck.append("uplink")
+        if "spool writer" not in self.stuck:  # else it holds the spool's lock
+            self._spool.close()
+
+    # Keeping house
 
     def _keep_house(self) -> None:
         self._streams.pass_outcomes()
-        self._installer.tick()
+        self._care.attempt("install", self._installer.tick)
         self._streams.follow_slots()
         for code, detail in self._installer.events():
             self._recorder.event(code, detail)
             _LOG.info("%s: %s", code, ", ".join(f"{key} {value}" for key, value in detail.items() if value))
+        self._care.watch_clock(self._reloader.current.health.clock_jump_s)
+        beats = {f"input {name}": count for name, count in self._streams.beats().items()}
+        self._care.feed_watchdog({**beats, "spool writer": self._recorder.beats, "uplink": self._uplink.beats})
+        if time.monotonic() >= self._next_seldom_s:
+            self._next_seldom_s = time.monotonic() + _SELDOM_S
+            self._look_seldom()
         now_us = self._clock.monotonic_us()
         if now_us >= self._next_health_us:
-            self._next_health_us = now_us + int(self._settings.telemetry.summary_interval_s * 1e6)
+            self._next_health_us = now_us + int(self._reloader.current.telemetry.summary_interval_s * 1e6)
             self._recorder.summary(summary.HEALTH_CODE, self._health.sample())
         self._reporter.report(self._desired.current)
+
+    def _look_seldom(self) -> None:
+        self._notifier.status(self._summed_up())
+        if self._desired.keep():
+            self._follow_wishes()
+        if self._healed():
+            _LOG.warning("the state folder can be written again, the agent begins anew")
+            self._begin_anew()
+
+    def _summed_up(self) -> str:
+        answering = len(self._streams.runtimes)
+        return f"{answering} of {len(self._identity.models)} models answer, {'connected' if self._uplink.connected else 'no connection'}"
 
     def _require_threads(self) -> None:
         dead = [f"input {name}" for name in self._streams.dead()]
@@ -125,11 +194,46 @@ class Agent:
             )  # fmt: skip
 
     def _take(self, mail: Mail) -> None:
-        if isinstance(mail, Command):
-            self._uplink.publish_reply(mail, self._commands.answer(mail.name, mail.payload))
-        elif self._desired.take(mail):
-            self._recorder.apply(mail.telemetry)
-            self._take_offers()
+        match mail:
+            case Command():
+                self._uplink.publish_reply(mail, self._commands.answer(mail.name, mail.payload, mail.correlation))
+            case Reload():
+                self._notifier.reloading()
+                self._reload()
+                self._notifier.ready(self._summed_up())
+            case _:
+                if self._desired.take(mail):
+                    self._follow_wishes()
+
+    def _follow_wishes(self) -> None:
+        self._recorder.apply(self._desired.current.telemetry)
+        self._reloader.follow(self._desired.current)
+        self._care.attempt("offers", self._take_offers)
+
+    def _reload(self) -> str:
+        return self._reloader.reload(self._desired.current)
+
+    def _begin_anew(self) -> None:
+        self._anew = True
+
+    def _live(self) -> dict[str, Apply]:
+        """Return what applies each part of the settings while the agent runs; what is not here needs a restart."""
+        return {
+            "log_level": lambda new: logs.set_level(new.log_level),
+            "log_format": lambda new: self._log.set_format(new.log_format) if self._log else None,
+            "telemetry": self._configure_telemetry,
+            "inputs": self._streams.reconfigure,
+            "drift": lambda new: self._streams.reconfigure(new, reopen=True),
+            "runtime": self._streams.reload,
+            "remote": lambda new: self._commands.allow(new.remote.commands),
+            "health": lambda _new: None,  # read at each use
+        }
+
+    def _configure_telemetry(self, new: DeviceSettings) -> None:
+        self._recorder.configure(new.telemetry)
+        self._recorder.apply(self._desired.current.telemetry)
+        self._uplink.configure(new.telemetry)
+        self._streams.reconfigure(new)
 
     def _take_offers(self) -> None:
         """Hand every offer to the installer; one that it knows changes nothing."""

@@ -1,4 +1,4 @@
-"""What the MQTT thread leaves for the main thread; it only enqueues."""
+"""What the MQTT thread and signals leave for the main thread; they only enqueue."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from dataclasses import dataclass, field
 from sprat_device.contract.twin import Desired
 from sprat_device.telemetry.uplink import Command
 
-Mail = Desired | Command
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Somebody at the board asks that the settings be read again."""
+
+
+Mail = Desired | Command | Reload
 
 
 @dataclass(slots=True)
 class Inbox:
-    """Desired states and commands, in the order in which they came."""
+    """Desired states, commands and reloads, in the order in which they came."""
 
     mail: queue.SimpleQueue[Mail] = field(default_factory=queue.SimpleQueue)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -17,12 +18,13 @@ from typing import Final, Protocol
 
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import DeviceSettings, InputSettings
-from sprat_device.contract.errors import WrongUse
+from sprat_device.contract.errors import SpratError, WrongUse
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import State
 from sprat_device.contract.records import Origin
 from sprat_device.contract.twin import Installed
 from sprat_device.inference.loop import Loop, Outcome, Watcher
+from sprat_device.inference.serve import KINDS, Serving
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources import open_source
 from sprat_device.install.installer import Installer
@@ -43,8 +45,13 @@ class Worker(Protocol):
         """Tell whether it still steps."""
         ...
 
-    def stop(self) -> None:
-        """Step no more, and come back once the last step has ended."""
+    @property
+    def beats(self) -> int:
+        """Return a count that rises with every step: one that stands still hangs."""
+        ...
+
+    def stop(self, timeout_s: float) -> bool:
+        """Step no more; wait so long for the last step, and tell whether it has ended."""
         ...
 
 
@@ -53,6 +60,7 @@ class LoopThread:
 
     def __init__(self, loop: Loop, name: str) -> None:
         self._loop = loop
+        self._beats = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -62,14 +70,21 @@ class LoopThread:
         """Tell whether it still steps."""
         return self._thread.is_alive()
 
-    def stop(self) -> None:
-        """Step no more, and come back once the last step has ended."""
+    @property
+    def beats(self) -> int:
+        """Return a count that rises with every step."""
+        return self._beats
+
+    def stop(self, timeout_s: float) -> bool:
+        """Step no more; wait so long for the last step, and tell whether it has ended."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._loop.step(_WAIT_S)
+            self._beats += 1
 
 
 @dataclass(slots=True)
@@ -80,12 +95,13 @@ class Stream:
     loop: Loop | None = None
     worker: Worker | None = None
 
-    def stop(self) -> None:
-        """End the thread, then tell the last counts."""
-        if self.worker is not None:
-            self.worker.stop()
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread, then tell the last counts; False if its source holds it longer than that."""
+        if self.worker is not None and not self.worker.stop(timeout_s):
+            return False
         if self.loop is not None:
             self.loop.close()
+        return True
 
 
 @dataclass(slots=True)
@@ -97,7 +113,8 @@ class _Model:
     followed: Installed | None = None
     """What the slot held when it was last looked at: loaded, or tried in vain. It is not tried again."""
     runtime: str = ""
-    turn: AbstractContextManager[object] | None = None
+    turn: AbstractContextManager[object] = field(default_factory=threading.Lock)
+    session: Session | None = None
     outcomes: deque[tuple[str, bool, int]] = field(default_factory=lambda: deque(maxlen=_MOST_OUTCOMES))
 
 
@@ -122,6 +139,7 @@ class Streams:
         self._installer = installer
         self._watchers = watchers
         self._work = work
+        self._serving = Serving(settings.serve, settings.inputs, clock, event=recorder.event)
         self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
 
     @property
@@ -144,8 +162,8 @@ class Streams:
 
     def dead(self) -> list[str]:
         """Return the inputs whose thread has ended by itself: a defect, which the log holds."""
-        return [
-            _label(stream.wanted)
+        return ["serve"] * (not self._serving.alive) + [
+            label(stream.wanted)
             for model in self._models.values()
             for stream in model.streams
             if stream.worker is not None and not stream.worker.alive
@@ -153,6 +171,7 @@ class Streams:
 
     def follow_slots(self) -> None:
         """Let each model answer with what its slot holds."""
+        self._serving.keep()
         for model in self._models.values():
             held = self._installer.active(model.name)
             installed = held[0] if held else None
@@ -171,15 +190,59 @@ class Streams:
                 digest, ok, latency_us = model.outcomes.popleft()
                 self._installer.observe(model.name, digest, ok, latency_us)
 
-    def stop(self) -> None:
-        """End all threads and tell the last counts."""
+    def beats(self) -> dict[str, int]:
+        """Return how far each input's thread has come."""
+        return {
+            label(stream.wanted): stream.worker.beats
+            for model in self._models.values()
+            for stream in model.streams
+            if stream.worker is not None
+        }
+
+    def reconfigure(self, settings: DeviceSettings, *, reopen: bool = False) -> None:
+        """Follow changed settings: inputs that are gone or changed end, new ones begin, the others answer on.
+
+        `reopen` ends and opens them all, for what every input rests on.
+        """
+        self._settings = settings
+        self._serving.follow(settings.serve, settings.inputs)
+        for name in self._models.keys() | {entry.model for entry in settings.inputs}:
+            model = self._models.setdefault(name, _Model(ModelName(name), []))
+            wanted = [entry for entry in settings.inputs if entry.model == name]
+            kept = [stream for stream in model.streams if stream.wanted in wanted and not reopen]
+            self._end([stream for stream in model.streams if stream not in kept], _WAIT_S * 4)
+            held = [stream.wanted for stream in kept]
+            model.streams = kept + [Stream(entry) for entry in wanted if entry not in held]
+            if not wanted:
+                del self._models[name]
+            elif model.session is not None and model.followed is not None:
+                self._begin(model, model.session, model.followed)
+
+    def reload(self, settings: DeviceSettings) -> None:
+        """Load every bundle anew, for changed settings of the runtime; the old sessions answer until then."""
+        self._settings = settings
         for model in self._models.values():
-            for stream in model.streams:
-                stream.stop()
+            model.followed = None
+
+    def stop(self, timeout_s: float) -> list[str]:
+        """End all threads within so long and tell the last counts; return the inputs whose source holds their thread."""
+        stuck = self._end([stream for model in self._models.values() for stream in model.streams], timeout_s)
+        self._serving.stop()
+        return stuck
+
+    def _end(self, streams: Sequence[Stream], timeout_s: float) -> list[str]:
+        until = time.monotonic() + timeout_s
+        for stream in streams:
+            if stream.worker is not None:
+                stream.worker.stop(0)  # all of them first: they end at the same time
+        stuck = [label(s.wanted) for s in streams if not s.stop(max(0.0, until - time.monotonic()))]
+        for name in stuck:
+            _LOG.warning("input %s: its source does not come back, its thread is left behind", name)
+        return stuck
 
     def _model(self, name: str) -> _Model:
         streams = [Stream(entry) for entry in self._settings.inputs if entry.model == name]
-        return _Model(ModelName(name), streams, turn=threading.Lock() if len(streams) > 1 else None)
+        return _Model(ModelName(name), streams)
 
     def _streams(self, model: str) -> Iterable[Stream]:
         return self._models[model].streams if model in self._models else ()
@@ -197,34 +260,54 @@ class Streams:
         except Exception as exc:  # noqa: BLE001
             _LOG.exception("%s: bundle %s cannot be loaded", model.name, digest[:12])
             self._recorder.event("not-loaded", {"bundle": digest, "detail": str(exc)[:500]}, model=model.name)
+            if self.counts(model.name)[0] == digest:
+                return  # it answers, by the settings before: these are to blame, not the bundle
             self._installer.not_loaded(model.name, digest, str(exc))
         else:
             self._installer.loaded(model.name, digest)
 
+    def _begin(self, model: _Model, session: Session, installed: Installed) -> None:
+        """Let the inputs that are new answer with the session that runs; one that cannot be opened is told and left."""
+        for stream in model.streams:
+            if stream.worker is None:
+                try:
+                    self._start(stream, model, session, installed)
+                except SpratError as exc:
+                    name = label(stream.wanted)
+                    _LOG.error("input %s: cannot be opened (%s)", name, exc)
+                    self._recorder.event("input-failed", {"input": name, "detail": str(exc)[:500]}, model=model.name)
+
     def _unload(self, model: _Model) -> None:
         model.runtime = ""
+        model.session = None
         for stream in model.streams:
             if stream.loop is not None:
                 stream.loop.unload()
+        self._serving.hide(model.name)
         _LOG.warning("%s: no bundle is left to answer, waiting for an offer", model.name)
 
     def _swap(self, model: _Model, session: Session, installed: Installed) -> None:
-        if session.manifest.state is State.KEPT and len(model.streams) > 1:
-            raise WrongUse(f"{model.name}: answers depend on what came before, so it takes one input, not several")
         for stream in model.streams:
-            origin = Origin(model.name, installed.release_seq, installed.bundle, stream.wanted.name)
-            if stream.loop is None:
-                stream.loop = self._open(stream.wanted, model, session)
-            stream.loop.swap(session, origin)
-            if stream.worker is None:
-                stream.worker = self._work(stream.loop, _label(stream.wanted))
-        model.runtime = session.runtime
+            self._start(stream, model, session, installed)
+        model.runtime, model.session = session.runtime, session
         _LOG.info("%s: release %d (%s) answers on %s",
                   model.name, installed.release_seq, installed.bundle[:12], session.runtime)  # fmt: skip
 
+    def _start(self, stream: Stream, model: _Model, session: Session, installed: Installed) -> None:
+        if session.manifest.state is State.KEPT and len(model.streams) > 1:
+            raise WrongUse(f"{model.name}: answers depend on what came before, so it takes one input, not several")
+        origin = Origin(model.name, installed.release_seq, installed.bundle, stream.wanted.name)
+        if stream.loop is None:
+            stream.loop = self._open(stream.wanted, model, session)
+        stream.loop.swap(session, origin)
+        self._serving.show(stream.wanted, session, origin)
+        if stream.worker is None:
+            stream.worker = self._work(stream.loop, label(stream.wanted))
+
     def _open(self, wanted: InputSettings, model: _Model, session: Session) -> Loop:
+        served = wanted.kind in KINDS
         return Loop(
-            open_source(wanted, session.manifest, self._clock),
+            self._serving.source(wanted) if served else open_source(wanted, session.manifest, self._clock),
             self._recorder,
             self._clock,
             self._outcome(model),
@@ -241,5 +324,6 @@ class Streams:
         return outcome
 
 
-def _label(wanted: InputSettings) -> str:
+def label(wanted: InputSettings) -> str:
+    """Return what people and the hub call an input: its model, and its name where it has one."""
     return f"{wanted.model}/{wanted.name}" if wanted.name else wanted.model

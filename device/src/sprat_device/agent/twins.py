@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sprat_device.contract.twin import Desired, ModelReport, Reported
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 
+_LOG: Final = logging.getLogger("sprat.agent")
 _REPORT_US: Final = 2_000_000
 """Changing counters alone are told at most this often; a change of phase or slot is told at once."""
 _VERSIONS: Final = 1_000_000
@@ -31,13 +33,25 @@ class DesiredState:
         self._path = state / "desired.json"
         self._files = files
         self.current = self._last()
+        self._waiting: Desired | None = None
 
     def take(self, desired: Desired) -> bool:
         """Keep a state that is newer, or of another incarnation (a restored hub starts with lower versions)."""
         if desired.incarnation == self.current.incarnation and desired.version <= self.current.version:
             return False
-        self.current = desired
-        self._files.write_atomic(self._path, desired.dump())
+        self._waiting = desired
+        return self.keep()
+
+    def keep(self) -> bool:
+        """Write what was taken; False where nothing waits, or the disk does not take it yet: ask again later."""
+        if self._waiting is None:
+            return False
+        try:
+            self._files.write_atomic(self._path, self._waiting.dump())
+        except OSError as exc:
+            _LOG.warning("what the hub desires waits for the disk (%s)", exc)
+            return False
+        self.current, self._waiting = self._waiting, None
         return True
 
     def _last(self) -> Desired:
@@ -89,7 +103,18 @@ class Reporter:
         self._last = replace(current, version=self._last.version + 1)
         self._publish(self._last.dump())
         if changed or force:
-            self._files.write_atomic(self._state / "status.json", self._last.dump())
+            self._write(self._last)
+
+    @property
+    def last(self) -> Reported:
+        """Return what was told last."""
+        return self._last
+
+    def _write(self, reported: Reported) -> None:
+        try:
+            self._files.write_atomic(self._state / "status.json", reported.dump())
+        except OSError as exc:
+            _LOG.warning("status.json is not of this moment, for the disk does not take it (%s)", exc)
 
     def _reserve_versions(self) -> int:
         path = self._state / "reported.version"

@@ -69,6 +69,20 @@ class SystemClock:
         return ClockState.SYNCHRONISED if synchronised else ClockState.UNSYNCHRONISED
 
 
+class ClockSteps:
+    """Notices when the wall clock is set: from one look to the next it then ran apart from the monotonic one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._apart_us = clock.wall_us() - clock.monotonic_us()
+
+    def jumped_s(self, limit_s: float) -> float:
+        """Return by how many seconds the wall clock jumped since the last look, 0 where it was less than the limit."""
+        apart_us = self._clock.wall_us() - self._clock.monotonic_us()
+        step_s, self._apart_us = (apart_us - self._apart_us) / 1e6, apart_us
+        return step_s if abs(step_s) > limit_s else 0.0
+
+
 def _read_boot_id(path: Path) -> bytes:
     try:
         return uuid.UUID(path.read_text(encoding="ascii").strip()).bytes

@@ -31,6 +31,13 @@ class Detail(StrEnum):
     SUMMARY = "summary"
 
 
+class InputMode(StrEnum):
+    """Whether an input of a device is read; the device's owner decides whether the hub may say so."""
+
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """The hub tells a device of a release: a hint where to look, never a proof."""
@@ -62,6 +69,8 @@ class Desired:
     telemetry: TelemetrySettings = TelemetrySettings()
     maintenance: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = ""
+    inputs: Mapping[str, InputMode] = field(default_factory=dict)
+    """Input (`model` or `model/name`) -> whether it is read; one that is not named is as the device has it."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def dump(self) -> bytes:
@@ -173,6 +182,7 @@ def parse_desired(raw: bytes) -> Desired:
         telemetry=fields.value("telemetry", _telemetry, default=TelemetrySettings()),
         maintenance=fields.mapping("maintenance", anything, default={}),
         log_level=fields.text("log_level", default="", max_length=16),
+        inputs=fields.mapping("inputs", _input_mode, default={}),
         extra=fields.rest(),
     )
 
@@ -215,6 +225,10 @@ def _telemetry(raw: object) -> TelemetrySettings:
         detail=fields.choice("detail", Detail) if _given(raw, "detail") else None,
         daily_bytes=fields.integer("daily_bytes") if _given(raw, "daily_bytes") else None,
     )
+
+
+def _input_mode(raw: object, where: str) -> InputMode:
+    return Fields({where: raw}, "").choice(where, InputMode)
 
 
 def _given(raw: object, key: str) -> bool:

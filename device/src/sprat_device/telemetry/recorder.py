@@ -52,6 +52,8 @@ class Recorder:
         self._passed = threading.Condition()
         self._flushes_wanted = self._flushes_done = 0
         self._closing = False
+        self.beats = 0
+        """Rises with every pass of the writer: a count that stands still hangs."""
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
     @property
@@ -102,11 +104,18 @@ class Recorder:
             self._wake.set()
             return self._passed.wait_for(lambda: self._flushes_done >= mine, timeout_s)
 
-    def close(self) -> None:
-        """Seal every open frame and stop writing; the spool stays open."""
+    def configure(self, settings: TelemetrySettings) -> None:
+        """Take changed settings; what the hub tuned is taken back until it is applied again."""
+        self._settings = settings
+        self._writer.interval_us = round(settings.frame_interval_s * 1e6)
+        self.apply(twin.TelemetrySettings())
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Seal every open frame and stop writing; the spool stays open. False if the disk holds the writer longer."""
         self._closing = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _row(self, code: str, detail: Mapping[str, object], model: str, bundle: str) -> Row:
         return Row(code, self._clock.monotonic_us(), self._clock.wall_us(), detail, model, bundle)
@@ -128,6 +137,7 @@ class Recorder:
             last = self._closing
             wanted_flushes = self._flushes_wanted
             self.write(everything=last or wanted_flushes > self._flushes_done)
+            self.beats += 1
             with self._passed:
                 self._flushes_done = wanted_flushes
                 self._passed.notify_all()

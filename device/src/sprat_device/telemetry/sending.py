@@ -39,6 +39,11 @@ class Sending:
         self._pace = Pace(backlog_bytes_per_s)
         self._cursors: dict[tuple[int, Lane], _Cursor] = {}
 
+    def configure(self, *, window_frames: int, backlog_bytes_per_s: int) -> None:
+        """Take another window and pace; what is under way stays so."""
+        self._window.limit = window_frames
+        self._pace.bytes_per_s = backlog_bytes_per_s
+
     def restart(self) -> None:
         """Take everything that waits now as backlog; nothing is under way."""
         self._window.clear()

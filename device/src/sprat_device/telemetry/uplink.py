@@ -95,6 +95,8 @@ class Uplink:
         self._reported_is_new = False
         self._replies: deque[tuple[Command, bytes]] = deque()
         self._stopping = threading.Event()
+        self.beats = 0
+        """Rises with every round: a count that stands still hangs."""
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
 
     @property
@@ -111,11 +113,18 @@ class Uplink:
         """Start moving."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Say goodbye and stop; what waits stays in the spool."""
+    def configure(self, settings: TelemetrySettings) -> None:
+        """Take a changed window and pace."""
+        self._sending.configure(
+            window_frames=settings.window_frames, backlog_bytes_per_s=settings.backlog_bytes_per_s
+        )
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Say goodbye and stop; what waits stays in the spool. False if the connection holds the thread longer."""
         self._stopping.set()
         self._transport.wake()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def publish_reported(self, document: bytes) -> None:
         """Publish the reported twin, now and after each connect until there is a newer one."""
@@ -147,6 +156,7 @@ class Uplink:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.poll(_WAIT_S)
+            self.beats += 1
         if self._link is _Link.UP:
             try:
                 self._transport.publish(self._topic(Kind.PRESENCE), Presence(online=False).dump(), retain=True)

@@ -38,7 +38,7 @@ class FrameWriter:
         self.bytes_framed = 0
         self._spool = spool
         self._clock = clock
-        self._interval_us = interval_us
+        self.interval_us = interval_us
         self._open: dict[Lane, OpenFrame] = {}
         self._lost: Counter[tuple[Lane, str]] = Counter()
         self._evicted: list[Gap] = []
@@ -65,7 +65,7 @@ class FrameWriter:
         self._tell_gaps()
         now_us = self._clock.monotonic_us()
         for lane, frame in list(self._open.items()):
-            if everything or frame.due(now_us, interval_us=self._interval_us):
+            if everything or frame.due(now_us, interval_us=self.interval_us):
                 self._seal(lane)
 
     def _seal(self, lane: Lane) -> None:

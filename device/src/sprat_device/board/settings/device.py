@@ -9,10 +9,13 @@ from typing import Any, Final
 from sprat_device.board.settings import values
 from sprat_device.board.settings.drift import DriftSettings
 from sprat_device.board.settings.entry import section, sections_of, setting, settings_of, tables, tables_of
+from sprat_device.board.settings.health import HealthSettings
 from sprat_device.board.settings.hub import HubSettings
 from sprat_device.board.settings.inputs import InputSettings
 from sprat_device.board.settings.install import InstallSettings
+from sprat_device.board.settings.remote import RemoteSettings
 from sprat_device.board.settings.runtime import RuntimeSettings
+from sprat_device.board.settings.serve import ServeSettings
 from sprat_device.board.settings.telemetry import TelemetrySettings
 from sprat_device.contract.phases import ClockState
 
@@ -24,6 +27,7 @@ class DeviceSettings:
     """All settings, and where each value came from."""
 
     log_level: str = setting("info", values.choice("debug", "info", "warning", "error"), "how much the agent says")
+    log_format: str = setting("plain", values.choice("plain", "pairs", "json"), "how a line of the log looks")
     clock: str = setting(
         "auto", values.choice("auto", *ClockState), "whether the wall clock is set; auto asks the kernel"
     )
@@ -31,6 +35,9 @@ class DeviceSettings:
     telemetry: TelemetrySettings = section(TelemetrySettings)
     install: InstallSettings = section(InstallSettings)
     runtime: RuntimeSettings = section(RuntimeSettings)
+    serve: ServeSettings = section(ServeSettings)
+    remote: RemoteSettings = section(RemoteSettings)
+    health: HealthSettings = section(HealthSettings)
     drift: DriftSettings = section(DriftSettings)
     inputs: tuple[InputSettings, ...] = tables(InputSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
