@@ -51,6 +51,7 @@ class Board:
         channel: str = "canary",
     ) -> None:
         self.state = state
+        self.looks = 0
         self.files = files or OsFiles()
         self.clock = clock or clock_at(NOW)
         folder = state / "identity"
@@ -115,8 +116,11 @@ class Board:
         self.ports = replace(self.ports, **changes)  # type: ignore[arg-type]
         return self.ports
 
-    def _launch(self, model: ModelName) -> Finished:
-        work(model, self.ports)
+    def _launch(self, model: ModelName | None) -> Finished:
+        if model is None:
+            self.looks += 1
+        else:
+            work(model, self.ports)
         return Finished()
 
 

@@ -16,7 +16,8 @@ from typing import Self
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sprat.hub.fleet.identity import Authority, KeyPair, requested_key
-from sprat_device.contract import enrolment
+from sprat_device.board import tls
+from sprat_device.contract import enrolment, renewal
 from sprat_device.contract.enrolment import EnrolAnswer, EnrolToken
 from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
 
@@ -40,6 +41,13 @@ class DevicePort:
         """Close the connection after so many bytes of each target."""
         self.resumes = True
         self.secret = "a secret"
+        self.issues_at = datetime.now(UTC)
+        """The clock by which certificates are renewed."""
+        self.renews_as = "d1"
+        """Whom a renewed certificate names; nobody: it is none."""
+        self.refuses_renewal = False
+        self.desired = b""
+        self.routes_of_today = True
         port = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,7 +55,8 @@ class DevicePort:
                 port.answer(self)
 
             def do_POST(self) -> None:
-                port.enrol(self)
+                port.requests.append((self.path, ""))
+                port.renew(self) if self.path == renewal.RENEW_PATH else port.enrol(self)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -58,6 +67,7 @@ class DevicePort:
         context.load_cert_chain(pair.certificate, pair.key)
         context.load_verify_locations(cadata=self.authority.pem.decode())
         context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= tls.NO_CHECK_TIME  # as the hub's own device port: what has ended is no matter of TLS
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -94,6 +104,8 @@ class DevicePort:
         connection = request.connection
         if not isinstance(connection, ssl.SSLSocket) or not connection.getpeercert():
             return _send(request, 403, b'{"error": {"code": "no-certificate", "message": "no device certificate"}}')
+        if path == renewal.DESIRED_PATH and self.desired and self.routes_of_today:
+            return _send(request, 200, self.desired)
         for prefix, folder in ((enrolment.METADATA_PATH, "metadata"), (enrolment.TARGETS_PATH, "targets")):
             file = self.repository / folder / path.removeprefix(prefix)
             if path.startswith(prefix) and file.is_file():
@@ -109,6 +121,20 @@ class DevicePort:
         pem = certificate.public_bytes(Encoding.PEM).decode()
         answer = EnrolAnswer(device, pem, "127.0.0.1", 8883, Channel("canary"), (ModelName("digits"),))
         return _send(request, 200, answer.dump())
+
+    def renew(self, request: BaseHTTPRequestHandler) -> None:
+        wanted = renewal.parse_request(json.loads(request.rfile.read(int(request.headers["Content-Length"]))))
+        if not self.routes_of_today:
+            return _send(request, 404, b"")
+        if self.refuses_renewal:
+            return _send(
+                request, 403, b'{"error": {"code": "revoked", "message": "not valid here any more; enrol again"}}'
+            )
+        pem = "no certificate"
+        if self.renews_as:
+            made = self.authority.issue_device(DeviceId(self.renews_as), requested_key(wanted.csr), self.issues_at)
+            pem = made.public_bytes(Encoding.PEM).decode()
+        return _send(request, 200, renewal.RenewAnswer(pem).dump())
 
     def _send_file(self, request: BaseHTTPRequestHandler, path: str, file: Path, *, is_target: bool) -> None:
         content = self.mangle(path, file.read_bytes())

@@ -11,23 +11,34 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.hubs import Applicant
 from tests.samples import bundle, no_passphrase
 
 from sprat.client import HubClient
+from sprat.hub.fleet.enrolment import Enrolment
+from sprat.hub.fleet.identity import DEVICE_LIFE, Authority
+from sprat.hub.folder import HubFolder
+from sprat.hub.store.fleet import FleetStore
 from sprat.publish.keys import KeyFolder, parse_public
 from sprat.publish.repository import initial_metadata, prepare_release
 from sprat_device.board.enrol import enrol
+from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity
 from sprat_device.contract import enrolment
 from sprat_device.contract.errors import SpratError
 from sprat_device.contract.ids import Channel
+from sprat_device.contract.renewal import DESIRED_PATH
+from sprat_device.contract.twin import parse_desired
+from sprat_device.install.origins import FileMissing, HubOrigin, HubRefused
+from sprat_device.install.renewal import renew
 
 pytestmark = pytest.mark.integration
 WAIT_S = 40.0
@@ -139,6 +150,55 @@ def target_url(hub: Hub) -> str:
     with hub.client as client:
         digest = client.releases()[0]["bundle"]
     return f"{hub.run['device_url']}{enrolment.TARGETS_PATH}canary/digits/1/{digest}.generic.sprat"
+
+
+def issued(hub: Hub, who: Identity, ago: timedelta) -> None:
+    """Give a device a certificate that the hub issued that long ago."""
+    paths = HubFolder.existing(hub.folder)
+    key = load_pem_private_key(who.key.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    then = datetime.now(UTC) - ago
+    with FleetStore(paths.fleet_db) as store:
+        made = Enrolment(store, Authority.load(paths.authority), lambda: int(then.timestamp() * 1e6)).certify(
+            who.device, key.public_key()
+        )
+        store.certificates.add(made)
+    who.certificate.write_text(made.pem)
+
+
+@pytest.mark.parametrize(("ended_days", "renews"), [(-1, True), (300, True), (400, False)])
+def test_an_ended_certificate_is_good_for_its_renewal_only(
+    hub: Hub, tmp_path: Path, ended_days: int, renews: bool
+) -> None:
+    who = enrolled(hub, tmp_path, f"ended{ended_days}".replace("-", "m"))
+    issued(hub, who, DEVICE_LIFE + timedelta(days=ended_days))
+    origin = HubOrigin(hub.run["device_url"], who, trusted_us=lambda: 0)
+    if ended_days > 0:
+        with pytest.raises(FileMissing, match="403"):
+            next(origin.metadata("timestamp.json"))
+    else:
+        assert next(origin.metadata("timestamp.json"))
+    now_us = time.time_ns() // 1000
+    if not renews:
+        with pytest.raises(HubRefused, match="enrol it again"):
+            renew(who, origin, files=OsFiles(), now_us=now_us)
+        return
+    assert renew(who, origin, files=OsFiles(), now_us=now_us)
+    assert next(HubOrigin(hub.run["device_url"], who, trusted_us=lambda: 0).metadata("timestamp.json"))
+
+
+def test_a_device_is_told_over_https_what_the_broker_would_tell(hub: Hub, tmp_path: Path) -> None:
+    who = enrolled(hub, tmp_path, "blocked")
+    origin = HubOrigin(hub.run["device_url"], who, trusted_us=lambda: 0)
+    with hub.client as client:
+        client.set_settings("blocked", detail="summary")
+    assert parse_desired(origin.ask("GET", DESIRED_PATH)).telemetry.detail == "summary"
+    with hub.client as client:
+        client.revoke("blocked")
+    with pytest.raises(HubRefused, match="enrol it again"):
+        origin.ask("GET", DESIRED_PATH)
+    with pytest.raises(HubRefused, match="enrol it again"):
+        renew(who, origin, files=OsFiles(), now_us=2**60)
 
 
 def test_a_device_enrols_and_is_told_where_everything_is(hub: Hub, tmp_path: Path) -> None:

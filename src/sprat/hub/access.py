@@ -9,6 +9,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -75,7 +77,9 @@ class Public:
 
 @dataclass(frozen=True, slots=True)
 class RequireDevice:
-    """A route's dependency on the device port: a certificate of this fleet that was not revoked."""
+    """A route's dependency on the device port: a certificate of this fleet, neither revoked nor ended before `grace`."""
+
+    grace: timedelta = timedelta(0)
 
     async def __call__(self, request: Request) -> str:
         """Return the device's id, or refuse."""
@@ -83,7 +87,8 @@ class RequireDevice:
         if peer is None:
             raise NotLoggedIn("no-certificate", "this needs the device's certificate; enrol the device first")
         enrolment = request.app.state.services.enrolment
-        device = await run_in_threadpool(enrolment.admits, peer.name, peer.serial)
+        admits = partial(enrolment.admits, peer.name, peer.serial, grace=self.grace)
+        device = await run_in_threadpool(admits)
         if device is None:
             raise NotAllowed("revoked", f"the certificate of {peer.name!r} is not valid here any more; enrol it again")
         return str(device.id)

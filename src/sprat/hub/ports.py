@@ -20,6 +20,8 @@ from sprat.hub.folder import HubFolder
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _GRACE_S: Final = 3
+_NO_CHECK_TIME: Final = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +83,21 @@ def console_server(app: FastAPI, folder: HubFolder, host: str) -> Server:
 def device_server(app: FastAPI, folder: HubFolder) -> Server:
     """Serve devices: TLS, a client certificate where there is one."""
     pair = folder.pair("server")
-    return Server(
-        _config(
-            app,
-            http=PeerProtocol,
-            ws="none",
-            ssl_certfile=str(pair.certificate),
-            ssl_keyfile=str(pair.key),
-            ssl_ca_certs=str(folder.authority.certificate),
-            ssl_cert_reqs=ssl.CERT_OPTIONAL,
-        )
+    config = _config(
+        app,
+        http=PeerProtocol,
+        ws="none",
+        ssl_certfile=str(pair.certificate),
+        ssl_keyfile=str(pair.key),
+        ssl_ca_certs=str(folder.authority.certificate),
+        ssl_cert_reqs=ssl.CERT_OPTIONAL,
     )
+    config.load()
+    if config.ssl is None:
+        raise AssertionError("the device port has no TLS")
+    # A certificate that has ended must get through as far as its renewal: RequireDevice judges it, for each route.
+    config.ssl.verify_flags |= _NO_CHECK_TIME
+    return Server(config)
 
 
 def peer_of(transport: BaseTransport) -> Peer | None:

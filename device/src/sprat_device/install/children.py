@@ -24,7 +24,8 @@ class Child(Protocol):
         """End it now; every write of it survives that, as it survives a power cut."""
 
 
-Launch = Callable[[ModelName], Child]
+Launch = Callable[[ModelName | None], Child]
+"""Starts the updater on the offer of a model, or on a look at the hub."""
 
 
 class UpdaterProcess:
@@ -47,9 +48,10 @@ class UpdaterProcess:
 def launcher(state: Path, runtimes: Mapping[str, str]) -> Launch:
     """Return how this device starts its updater."""
 
-    def launch(model: ModelName) -> Child:
+    def launch(model: ModelName | None) -> Child:
         module = "sprat_device.install.updater"
-        given = ["--state", str(state), "--model", model, "--runtimes", json.dumps(dict(runtimes))]
+        given = ["--state", str(state), "--runtimes", json.dumps(dict(runtimes))]
+        given += ["--model", model] if model else []
         return UpdaterProcess([sys.executable, "-m", module, *given])
 
     return launch

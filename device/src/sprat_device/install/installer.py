@@ -19,9 +19,10 @@ from sprat_device.board.settings import InstallSettings
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
-from sprat_device.contract.twin import Installed, InstallReport, Offer
+from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
 from sprat_device.install.children import Launch, launcher
 from sprat_device.install.floors import ReleaseFloors
+from sprat_device.install.looks import Looks
 from sprat_device.install.machine import UPDATING, Effect, Event, step
 from sprat_device.install.pairs import Pairs
 from sprat_device.install.probation import Probation, Rules, Verdict
@@ -58,6 +59,7 @@ class Installer:
         self._updating = Updating(
             clock, launch or launcher(state, runtimes), longest_delay_s=settings.poll_s, jitter=jitter
         )
+        self._looks = Looks(state, files, clock, every_s=settings.poll_s, jitter=jitter)
         self._installs: dict[ModelName, Install] = {}
         self._events: list[tuple[str, dict[str, Any]]] = []
 
@@ -105,7 +107,8 @@ class Installer:
                 self._end_trial(model, verdict)
             elif self._trials.persist_due(model):
                 self._store(model, self._installs[model])
-        self._updating.start(model for model in self._models if self._installs[model].phase in UPDATING)
+        updating = (model for model in self._models if self._installs[model].phase in UPDATING)
+        self._updating.start(updating, look=self._looks.due())
 
     def loaded(self, model: Model, digest: str) -> None:
         """Note that a bundle answers now."""
@@ -135,9 +138,13 @@ class Installer:
         events, self._events = self._events, []
         return events
 
+    def desired(self) -> Desired | None:
+        """Return the desired twin that a look at the hub brought, once; what it says is a hint, as over the broker."""
+        return self._looks.desired()
+
     def stop(self) -> None:
         """End the updater; what it has done stays, and the next start goes on from there."""
-        self._updating.stop()
+        self._updating.end()
 
     # Phases
 
@@ -242,6 +249,9 @@ class Installer:
         if (ended := self._updating.ended()) is None:
             return
         model, code = ended
+        if model is None:
+            self._events += self._looks.ended(code)
+            return
         self._follow(model)
         if self._installs[model].phase not in UPDATING:
             self._updating.at_once(model)

@@ -5,6 +5,7 @@ Neither is trusted for content. Errors of both are `TryLater`, or `FileMissing` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ import urllib3
 from sprat_device.board import tls
 from sprat_device.board.identity import Identity
 from sprat_device.contract.enrolment import METADATA_PATH, TARGETS_PATH
-from sprat_device.contract.errors import HubUnreachable
+from sprat_device.contract.errors import HubUnreachable, SpratError
 from sprat_device.contract.phases import Reason
 
 CHUNK: Final = 64 * 1024
+_MOST_ANSWER: Final = 512 * 1024
 _TIMEOUT: Final = urllib3.Timeout(connect=20, read=30)
 
 
@@ -39,6 +41,12 @@ class FileMissing(TryLater):
         """Keep the HTTP status beside the sentence."""
         super().__init__(message)
         self.status = status
+
+
+class HubRefused(SpratError):
+    """The hub says no, and will say so again."""
+
+    exit_code = 1
 
 
 class Origin(Protocol):
@@ -103,13 +111,32 @@ class HubOrigin:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
         return (offset if resumed else 0), self._chunks(response)
 
-    def _get(self, path: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """Return the answer to a short question; FileMissing where the hub knows no such thing, HubRefused for a no."""
+        response = self._request(method, path, {"Content-Type": "application/json"} if body else {}, body)
+        try:
+            with _mapped(self._url + path):
+                data = response.read(_MOST_ANSWER + 1)
+        finally:
+            response.close()
+        if response.status == 200 and len(data) <= _MOST_ANSWER:
+            return data
+        said = f"{self._url + path}: the hub answers {response.status} {_sentence(data)}"
+        if response.status == 404:
+            raise FileMissing(said)
+        raise HubRefused(said) if 400 <= response.status < 500 else TryLater(said)
+
+    def _request(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> urllib3.BaseHTTPResponse:
         url = self._url + path
         with _mapped(url):
-            response = self._pool.request(
-                "GET", url, headers={"Accept-Encoding": "identity", **headers}, preload_content=False,
-                retries=False, redirect=False, timeout=_TIMEOUT,
+            return self._pool.request(
+                method, url, headers={"Accept-Encoding": "identity", **headers}, body=body or None,
+                preload_content=False, retries=False, redirect=False, timeout=_TIMEOUT,
             )  # fmt: skip
+
+    def _get(self, path: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        url = self._url + path
+        response = self._request("GET", path, headers)
         if response.status in (200, 206, 416):
             return response
         # Not given back to the pool: its unread body would be taken for the beginning of the next answer.
@@ -126,6 +153,15 @@ class HubOrigin:
                     yield chunk
         finally:
             response.close()
+
+
+def _sentence(data: bytes) -> str:
+    """Return the hub's own sentence from an error answer, else the answer's beginning."""
+    try:
+        said = str(json.loads(data)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        said = data.decode("utf-8", "replace")
+    return " ".join(said.split())[:300]
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""The updater, a short-lived process: `python -m sprat_device.install.updater --state DIR --model NAME --runtimes JSON`.
+"""The updater, a short-lived process: `python -m sprat_device.install.updater --state DIR --runtimes JSON [--model NAME]`.
 
-Its memory (python-tuf, TLS) and its crashes are its own. It takes the one lock of the device's signed metadata, works
-on the offer in `installs/<model>.json` until it waits for the agent or for a later try, and ends.
-Exit codes: 0 ended as it should (also with a refusal, which stands in the record), 75 another updater holds the lock.
+Its memory (python-tuf, TLS, X.509) and its crashes are its own. It takes the one lock of the device's signed metadata,
+works on the offer in `installs/<model>.json` until it waits for the agent or for a later try, and ends; without a model
+it looks at the hub and leaves `look.json`.
+Exit codes: 0 ended as it should (also with a refusal, which stands in the record), 3 the hub does not answer a look,
+75 another updater holds the lock.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,19 +29,21 @@ from sprat_device.board.settings import DeviceSettings
 from sprat_device.contract.errors import SpratError
 from sprat_device.contract.ids import ModelName, model_name
 from sprat_device.install.fit import Machine
+from sprat_device.install.look_record import store
+from sprat_device.install.looking import look
+from sprat_device.install.looks import BUSY
 from sprat_device.install.origins import FolderOrigin, HubOrigin, Origin
 from sprat_device.install.trust import Trust
 from sprat_device.install.work import Ports, Superseded, work
 
-BUSY: Final = 75
 CHECK: Final = (sys.executable, "-m", "sprat_device.inference.check")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Work on one model's offer."""
+    """Work on one model's offer, or look at the hub."""
     parser = argparse.ArgumentParser(prog="sprat-device updater", description=__doc__.splitlines()[0])
     parser.add_argument("--state", type=Path, required=True, help="the device's state folder")
-    parser.add_argument("--model", type=model_name, required=True, help="the model whose offer is worked on")
+    parser.add_argument("--model", type=model_name, help="the model whose offer is worked on; none: look at the hub")
     parser.add_argument(
         "--runtimes", type=json.loads, required=True, help="installed runtimes: JSON of name to version"
     )
@@ -51,18 +55,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exc.exit_code
 
 
-def run(state: Path, model: ModelName, runtimes: Mapping[str, str]) -> int:
-    """Work on one model's offer with this machine's disk, clock and hub."""
+def run(state: Path, model: ModelName | None, runtimes: Mapping[str, str]) -> int:
+    """Work on one model's offer, or look at the hub, with this machine's disk, clock and hub."""
     settings = device_settings.load(state, environment=os.environ)
     ports = ports_of(state, identities.load(state), settings, runtimes=runtimes)
     with locked(ports.files, state) as mine:
         if not mine:
             return BUSY
-        try:
-            work(model, ports)
-        except Superseded:
+        if model is None:
+            store(look(ports, hub_of(ports)), state, ports.files)
             return 0
+        with suppress(Superseded):
+            work(model, ports)
     return 0
+
+
+def hub_of(ports: Ports) -> HubOrigin:
+    """Return the hub, for what a folder cannot answer."""
+    if not isinstance(ports.origin, HubOrigin):
+        raise AssertionError("a look needs a hub")  # noqa: TRY004 - a fault of the caller, not of a type
+    return ports.origin
 
 
 def ports_of(

@@ -27,11 +27,11 @@ class Updating:
         self._launch = launch
         self._longest_delay_s = longest_delay_s
         self._jitter = jitter
-        self._running: tuple[ModelName, Child] | None = None
+        self._running: tuple[ModelName | None, Child] | None = None
         self._retries: dict[ModelName, _Retry] = {}
 
-    def start(self, models: Iterable[ModelName]) -> None:
-        """Start it for the first of the models whose time has come, unless it runs."""
+    def start(self, models: Iterable[ModelName], *, look: bool = False) -> None:
+        """Start it for the first of the models whose time has come, else for a look at the hub, unless it runs."""
         if self._running is not None:
             return
         now_us = self._clock.monotonic_us()
@@ -39,9 +39,11 @@ class Updating:
             if self._retries.get(model, _Retry()).at_us <= now_us:
                 self._running = (model, self._launch(model))
                 return
+        if look:
+            self._running = (None, self._launch(None))
 
-    def ended(self) -> tuple[ModelName, int] | None:
-        """Return the model and the exit code once it has ended, and forget it."""
+    def ended(self) -> tuple[ModelName | None, int] | None:
+        """Return the model (None for a look) and the exit code once it has ended, and forget it."""
         if self._running is None:
             return None
         model, child = self._running
@@ -51,9 +53,14 @@ class Updating:
         self._running = None
         return model, code
 
-    def stop(self, model: ModelName | None = None) -> None:
-        """End it, if it runs for this model or none is named; what it has done stays on the disk."""
-        if self._running is not None and model in (None, self._running[0]):
+    def stop(self, model: ModelName) -> None:
+        """End it if it runs for this model; what it has done stays on the disk."""
+        if self._running is not None and self._running[0] == model:
+            self.end()
+
+    def end(self) -> None:
+        """End it, whatever it works on."""
+        if self._running is not None:
             self._running[1].stop()
             self._running = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -13,6 +14,7 @@ from sprat.errors import ContractError
 from sprat.hub.access import Public, RequireDevice
 from sprat.hub.api.given import Hub
 from sprat.hub.errors import NotFound
+from sprat.hub.fleet.renewal import renew as renew_certificate
 from sprat.hub.services import Services, refuse_revoked
 from sprat_device.contract.enrolment import (
     CA_PATH,
@@ -24,9 +26,13 @@ from sprat_device.contract.enrolment import (
     EnrolRequest,
     parse_request,
 )
+from sprat_device.contract.ids import DeviceId
+from sprat_device.contract.renewal import DESIRED_PATH, GRACE_S, RENEW_PATH, RenewAnswer
+from sprat_device.contract.renewal import parse_request as parse_renewal
 
 router = APIRouter()
 Device = Annotated[str, Depends(RequireDevice())]
+Renewing = Annotated[str, Depends(RequireDevice(grace=timedelta(seconds=GRACE_S)))]
 _METADATA_FILE: Final = re.compile(r"(\d{1,9}\.)?[a-z0-9][a-z0-9_-]{0,62}\.json", re.ASCII)
 _TARGET_FILE: Final = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){3}", re.ASCII)
 
@@ -49,6 +55,24 @@ async def enrol(hub: Hub, request: Request) -> Response:
     wanted = parse_request(await _json(request))
     answer = await run_in_threadpool(_enrol, hub, wanted, request.url.hostname or "")
     return Response(answer.dump(), media_type="application/json")
+
+
+@router.post(RENEW_PATH)
+async def renew(hub: Hub, device: Renewing, request: Request) -> Response:
+    """Give a new certificate to who shows the old one, even if that has ended lately."""
+    wanted = parse_renewal(await _json(request))
+    serial = request.state.peer.serial
+    made = await run_in_threadpool(renew_certificate, hub.enrolment, DeviceId(device), serial, wanted)
+    return Response(RenewAnswer(made.pem).dump(), media_type="application/json")
+
+
+@router.get(DESIRED_PATH)
+def desired(hub: Hub, device: Device) -> Response:
+    """Give the desired twin, as the broker retains it."""
+    found = hub.store.desired.committed(DeviceId(device))
+    if found is None:
+        raise NotFound(f"desired twin of {device!r}: nothing is wanted of it yet")
+    return Response(found.dump(), media_type="application/json")
 
 
 @router.get(METADATA_PATH + "{name}")
@@ -92,4 +116,4 @@ async def _json(request: Request) -> object:
     try:
         return await request.json()
     except (ValueError, RecursionError) as exc:
-        raise ContractError("enrol request: not JSON; enrol again with this version's agent") from exc
+        raise ContractError("request: not JSON; send it with this version's agent") from exc

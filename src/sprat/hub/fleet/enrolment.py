@@ -91,7 +91,7 @@ class Enrolment:
                 return self._again(token)
             device = self._new_device(request, token, now_us)
             returned = self.store.devices.get(device.id) is not None
-            certificate = self._certify(device.id, key, key_sha256, now_us)
+            certificate = self.certify(device.id, key)
             self.store.devices.add(device)
             self.store.certificates.add(certificate)
             self.store.tokens.use(token.secret_sha256, device=device.id, key_sha256=key_sha256, now_us=now_us)
@@ -114,11 +114,13 @@ class Enrolment:
         serials = [certificate.serial for certificate in self.store.certificates.revoked()]
         return self.authority.revocation_list(serials, _moment(self.now_us()))
 
-    def admits(self, device: str, serial: str) -> Device | None:
-        """Return the device of a verified certificate, or None if the certificate or the device was revoked."""
+    def admits(self, device: str, serial: str, *, grace: timedelta = timedelta(0)) -> Device | None:
+        """Return the device of a certificate that our CA signed, or None: it was revoked, or ended `grace` ago."""
         certificate = self.store.certificates.get(serial)
         if certificate is None or certificate.revoked_us or certificate.device != device:
             return None
+        if self.now_us() >= certificate.expires_us + int(grace.total_seconds() * 1e6):
+            return None  # TLS on the device port leaves this question to us
         found = self.store.devices.get(certificate.device)
         return found if found and not found.revoked_us else None
 
@@ -156,12 +158,14 @@ class Enrolment:
         if found is not None and not found.revoked_us:
             raise Refused("id-taken", f"device id {device!r} is taken; revoke it first (`sprat enrol revoke {device}`)")
 
-    def _certify(self, device: DeviceId, key: ec.EllipticCurvePublicKey, key_sha256: str, now_us: int) -> Certificate:
+    def certify(self, device: DeviceId, key: ec.EllipticCurvePublicKey) -> Certificate:
+        """Make a certificate; the caller keeps it."""
+        now_us = self.now_us()
         issued = self.authority.issue_device(device, key, _moment(now_us))
         return Certificate(
             serial=identity.serial_of(issued),
             device=device,
-            key_sha256=key_sha256,
+            key_sha256=identity.key_sha256(key),
             pem=issued.public_bytes(serialization.Encoding.PEM).decode(),
             issued_us=now_us,
             expires_us=int(issued.not_valid_after_utc.timestamp() * 1e6),

@@ -68,10 +68,11 @@ class Certificates:
         return _certificate(row) if row else None
 
     def for_key(self, device: DeviceId, key_sha256: str) -> Certificate | None:
-        """Return what was issued to a device for one public key, unless it was revoked since."""
+        """Return what was last issued to a device for one public key, unless it was revoked since."""
         with self.database.transaction() as db:
             row = db.execute(
-                "SELECT * FROM certificates WHERE device = ? AND key_sha256 = ? AND revoked_us = 0",
+                "SELECT * FROM certificates WHERE device = ? AND key_sha256 = ? AND revoked_us = 0 "
+                "ORDER BY issued_us DESC LIMIT 1",
                 (device, key_sha256),
             ).fetchone()
         return _certificate(row) if row else None
