@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rows import Row
 
-NAMES = ("footprint", "compiler", "soak")
+NAMES = ("footprint", "compiler", "device", "soak")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

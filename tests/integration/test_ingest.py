@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import queue
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from tests import frames
 from tests.brokers import Mosquitto, TestAuthority, make_broker
+from tests.ingests import PATIENCE_S, Ingest, until
 
 from sprat.hub.store.telemetry import FILE_NAME, TelemetryStore
 from sprat.hub.store.telemetry_commit import CONFLICT_CODE, QUARANTINE_CODE
@@ -32,7 +30,6 @@ from sprat_device.telemetry.uplink import Uplink
 
 pytestmark = pytest.mark.integration
 DEVICE = DeviceId("d1")
-PATIENCE_S = 60.0
 
 
 class Device:
@@ -57,42 +54,6 @@ class Device:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
-
-
-class Ingest:
-    """The process under test; it can be killed and started again."""
-
-    def __init__(self, folder: Path, broker: Mosquitto, authority: TestAuthority) -> None:
-        certificate, key = authority.issue("hub")
-        self._log = folder / "ingest.log"
-        self._argv = [
-            sys.executable, "-m", "sprat.hub.telemetry.ingest", str(folder), "--mqtt-host", "localhost",
-            "--mqtt-port", str(broker.port), "--ca", str(authority.ca), "--cert", str(certificate), "--key", str(key),
-        ]  # fmt: skip
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        ready = self._log.read_text().count("subscription ready") if self._log.exists() else 0
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._argv, stdout=log, stderr=log)
-        until(lambda: self._log.read_text().count("subscription ready") > ready)
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(PATIENCE_S)
-
-
-def until(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not met():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture

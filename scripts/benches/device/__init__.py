@@ -1,0 +1,134 @@
+"""The agent on a device: throughput, spool, wire, start, memory, each beside what it stands in for.
+
+Every part is a program of its own that runs with a device's Python and prints one JSON document; both sides of a ratio
+are measured by it, by turns, so that whatever else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rows import Row
+
+from sprat import settings
+from sprat.errors import MachineLacks
+
+HERE = Path(__file__).parent
+THROUGHPUT = {"tflite": ">= 0.95", "litert": ">= 0.85"}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the parts run, and on what."""
+
+    folder: Path
+    pythons: dict[str, Path]
+    """Runtime -> the Python that has it."""
+    resnet8: Path
+    digits: Path
+    digits_rows: Path
+    quick: bool
+
+    def run(self, part: str, *arguments: object, runtime: str = "tflite") -> Any:
+        """Run one part with a device's Python and return its document."""
+        command = [str(self.pythons[runtime]), str(HERE / f"{part}.py"), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
+        if done.returncode:
+            raise MachineLacks(f"bench {part} failed: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+        return json.loads(done.stdout)
+
+
+def measure(*, quick: bool) -> list[Row]:
+    """Return the rows of all parts."""
+    from device import models  # noqa: PLC0415 - TensorFlow is behind it
+
+    tflite = settings.read().runtimes_dir / "tflite" / "bin" / "python"
+    if not tflite.exists():
+        raise MachineLacks("no environment with tflite-runtime; run sprat runtimes add tflite")
+    with tempfile.TemporaryDirectory(prefix="sprat-bench-") as name:
+        folder = Path(name)
+        pythons = {"tflite": tflite, "litert": Path(sys.executable)}
+        resnet8, (digits, digits_rows) = models.resnet8(folder), models.digits(folder)
+        bench = Bench(folder, pythons, resnet8, digits, digits_rows, quick)
+        return [row for part in (_throughput, _spool, _wire, _disk, _memory) for row in part(bench)]
+
+
+def _throughput(bench: Bench) -> list[Row]:
+    rows = []
+    for runtime, goal in THROUGHPUT.items():
+        found = bench.run(
+            "throughput", bench.resnet8, runtime, *((5, 1.0) if bench.quick else (9, 3.0)), runtime=runtime
+        )
+        rows.append(
+            _paired(f"agent, ResNet-8 int8 on {runtime}", found["agent"], "inf/s", "bare invoke", found["bare"], goal)
+        )
+    return rows
+
+
+def _spool(bench: Bench) -> list[Row]:
+    found = bench.run("spool", 5 if bench.quick else 9, 200 if bench.quick else 600)
+    what = f"200 B records, durable per {found['per_commit']}"
+    return [
+        _paired(f"spool, {what}", found["spool"], "rec/s", "write + fdatasync", found["bare"], ">= 0.8"),
+        _paired(f"spool, {what}", found["spool"], "rec/s", "SQLite FULL", found["sqlite"]),
+        Row("device", "spool, bytes written to the disk", found["spool_bytes"], "B/rec", "bytes of a record", 200, "<= 1.35"),
+        Row("device", "SQLite FULL, bytes written to the disk", found["sqlite_bytes"], "B/rec", "bytes of a record", 200),
+    ]  # fmt: skip
+
+
+def _wire(bench: Bench) -> list[Row]:
+    found = bench.run("wire", bench.digits, bench.digits_rows)
+    return [Row("device", "wire, a prediction with 10 scores", found["frame"], "B", "JSON per record", found["json"], "<= 32", "value",
+                f"({found['count']} predictions)")]  # fmt: skip
+
+
+def _disk(bench: Bench) -> list[Row]:
+    found = bench.run("disk", bench.digits, bench.digits_rows, 600 if bench.quick else 3600)
+    return [
+        Row(
+            "device",
+            "disk, an hour at 10 predictions/s",
+            found["agent"],
+            "MiB",
+            "SQLite FULL, same durability",
+            found["sqlite"],
+        )
+    ]
+
+
+def _memory(bench: Bench) -> list[Row]:
+    found = bench.run("memory", bench.digits, bench.digits_rows, 50_000 if bench.quick else 1_000_000)
+    samples = found["pss_mib"]
+    tenth = max(1, len(samples) // 10)
+    early, late = statistics.median(samples[tenth : 2 * tenth]), statistics.median(samples[-tenth:])
+    spread = f"({min(samples):.2f}-{max(samples):.2f} MiB over {found['inferences']} inferences)"
+    return [
+        Row(
+            "device",
+            "memory over a million inferences, PSS",
+            late,
+            "MiB",
+            "after a tenth",
+            early,
+            "<= 1.01",
+            spread=spread,
+        )
+    ]
+
+
+def _paired(
+    figure: str, values: Sequence[float], unit: str, reference: str, beside: Sequence[float], goal: str = ""
+) -> Row:
+    """Make a row of rounds that were run by turns: the pair of the median ratio stands for all."""
+    pairs = sorted(zip(values, beside, strict=True), key=lambda pair: pair[0] / pair[1])
+    value, other = pairs[len(pairs) // 2]
+    spread = f"({pairs[0][0] / pairs[0][1]:.2f}-{pairs[-1][0] / pairs[-1][1]:.2f}, {len(pairs)} rounds)"
+    return Row("device", figure, value, unit, reference, other, goal, spread=spread)
