@@ -2,53 +2,78 @@
 
 from __future__ import annotations
 
-import fcntl
+import faulthandler
 import logging
 import os
 import signal
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from sprat_device.agent import Agent, Inbox
+from sprat_device import VERSION
+from sprat_device.agent import Agent, Ending, Inbox
+from sprat_device.board import alone, logs, tls
 from sprat_device.board import identity as identities
 from sprat_device.board import settings as settings_
-from sprat_device.board import tls
+from sprat_device.board import state as layout
 from sprat_device.board.clock import SystemClock
-from sprat_device.board.files import OsFiles
+from sprat_device.board.files import Files, OsFiles
+from sprat_device.board.held import HeldFiles, why_not_writable
 from sprat_device.board.identity import Identity
+from sprat_device.board.logs import LogHandler
+from sprat_device.board.notify import Notifier
+from sprat_device.board.runs import End, Runs
 from sprat_device.board.settings import DeviceSettings
-from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference import runtimes
 from sprat_device.install.installer import Installer
 from sprat_device.install.trusted_time import TrustedClock
 from sprat_device.telemetry.recorder import Recorder
-from sprat_device.telemetry.spool import DiskSpool
+from sprat_device.telemetry.spool import DiskSpool, Spool
 from sprat_device.telemetry.transport import Endpoint, MqttTransport
+from sprat_device.telemetry.unkept import UnkeptSpool
 from sprat_device.telemetry.uplink import Uplink
 
 _LOG: Final = logging.getLogger("sprat.agent")
+_HEALS_AFTER_S: Final = 60.0
+"""An agent on a disk that fails now and then begins anew at most once a minute."""
+_ROOM_BYTES: Final = 1024 * 1024
 
 
 def run(state: Path) -> int:
-    """Run the agent until SIGTERM or SIGINT; 0 after a clean end."""
+    """Run the agent until SIGTERM or SIGINT; 0 after a clean end, which a second signal does not wait for."""
+    faulthandler.enable()  # a watchdog ends a hung agent by SIGABRT: every thread then says where it is
     settings = _settings(state)
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log = logs.set_up(settings.log_level, settings.log_format)
+    notifier = Notifier.of_environment()
+    # Children of ours that need a scratch file make it on the disk: /tmp is memory on many boards, or missing.
+    os.environ.setdefault("TMPDIR", str(state))
     identity = _identity(state, settings)
-    with _alone(state):
-        stopping = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
+    with alone.hold(state):
         _LOG.info("%s starts, state in %s", identity.device, state)
-        _compose(state, settings, identity).run(stopping.is_set)
+        files = _files(state)
+        layout.prepare(state, files, agent=VERSION)
+        clock = SystemClock(settings.clock_state)
+        runs = Runs(state, files, boot_id=clock.boot_id)
+        runs.begin()
+        try:
+            agent = _compose(state, settings, identity, files=files, clock=clock, runs=runs, log=log, notifier=notifier)
+            ending = agent.run(_signals(agent))
+        except Exception as exc:
+            runs.end(End.CRASH, f"{type(exc).__name__}: {exc}")
+            raise
+        runs.end(End.RESTART if ending is Ending.RESTART else End.CLEAN)
         _LOG.info("%s ends", identity.device)
+    if ending is Ending.RESTART:
+        notifier.give_back(os.environ)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program, without a shell
+    if agent.stuck:
+        _LOG.warning("%s did not end in time and ends with the process", ", ".join(agent.stuck))
+        os._exit(0)  # the interpreter would wait for a thread that may never come back
     return 0
 
 
@@ -59,10 +84,19 @@ def show_settings(state: Path) -> int:
     return 0
 
 
-def _compose(state: Path, settings: DeviceSettings, identity: Identity) -> Agent:
-    files, found = OsFiles(), runtimes.available()
-    clock = SystemClock(settings.clock_state)
-    spool = DiskSpool(files, state / "spool", cap_bytes=settings.telemetry.cap_bytes)
+def _compose(
+    state: Path,
+    settings: DeviceSettings,
+    identity: Identity,
+    *,
+    files: Files,
+    clock: SystemClock,
+    runs: Runs,
+    log: LogHandler,
+    notifier: Notifier,
+) -> Agent:
+    found = runtimes.available()
+    spool = _spool(state, settings)
     recorder = Recorder(spool, clock, settings.telemetry)
     trusted = TrustedClock(state, files=files, clock=clock)
 
@@ -92,6 +126,11 @@ def _compose(state: Path, settings: DeviceSettings, identity: Identity) -> Agent
         installer=Installer(state, files, clock, settings.install, identity, runtimes=found),
         runtimes=found,
         uplink=uplink,
+        read_settings=lambda: _settings(state),
+        notifier=notifier,
+        log=log,
+        runs=runs,
+        healed=_healed(state) if isinstance(files, HeldFiles) or isinstance(spool, UnkeptSpool) else lambda: False,
     )
 
 
@@ -111,13 +150,49 @@ def _identity(state: Path, settings: DeviceSettings) -> Identity:
     )
 
 
-@contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """Hold the state folder's lock: two agents on one spool would break its ledger."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise MachineLacks(f"{state}: another sprat-device runs here; end it first") from exc
-        yield
+def _files(state: Path) -> Files:
+    """Return the disk, or one that is only read where nothing can be written."""
+    why = why_not_writable(state, OsFiles())
+    if not why:
+        return OsFiles()
+    _LOG.error(
+        "%s cannot be written (%s): inference goes on with what is installed, nothing new is kept; "
+        "make room or mount it writable, and the agent begins anew",
+        state, why,
+    )  # fmt: skip
+    return HeldFiles()
+
+
+def _spool(state: Path, settings: DeviceSettings) -> Spool:
+    try:
+        return DiskSpool(OsFiles(), state / "spool", cap_bytes=settings.telemetry.cap_bytes)
+    except OSError as exc:
+        _LOG.error("telemetry is counted and lost: no spool in %s (%s)", state, exc)
+        return UnkeptSpool(epoch=int.from_bytes(os.urandom(8), "big"))
+
+
+def _healed(state: Path) -> Callable[[], bool]:
+    begun_s = time.monotonic()
+
+    def healed() -> bool:
+        if time.monotonic() < begun_s + _HEALS_AFTER_S:
+            return False
+        return OsFiles().free_bytes(state) >= _ROOM_BYTES and not why_not_writable(state, OsFiles())
+
+    return healed
+
+
+def _signals(agent: Agent) -> Callable[[], bool]:
+    """Let signals end the agent, or have its settings read again; return what tells that it shall end."""
+    stopping = threading.Event()
+    ends = (signal.SIGTERM, signal.SIGINT)
+
+    def end(*_: object) -> None:
+        stopping.set()
+        for number in ends:
+            signal.signal(number, signal.SIG_DFL)  # the next one ends it at once
+
+    for number in ends:
+        signal.signal(number, end)
+    signal.signal(signal.SIGHUP, lambda *_: agent.ask_reload())
+    return stopping.is_set

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 from typing import Any
 
-from sprat_device.board import identity
+from sprat_device.board import alone, identity
 from sprat_device.contract.errors import WrongUse
 
 
@@ -18,7 +17,7 @@ def read(state: Path) -> dict[str, Any]:
     if not path.exists():
         raise WrongUse(f"{state}: no agent has run here yet; start it with sprat-device run --state {state}")
     report: dict[str, Any] = json.loads(path.read_bytes())
-    return {"device": found.device, "running": _running(state), "report": report}
+    return {"device": found.device, "running": alone.is_held(state), "report": report}
 
 
 def lines(document: dict[str, Any]) -> list[str]:
@@ -37,12 +36,3 @@ def lines(document: dict[str, Any]) -> list[str]:
         )
         told.append(f"  {lane}: {counts}")
     return told
-
-
-def _running(state: Path) -> bool:
-    with (state / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False

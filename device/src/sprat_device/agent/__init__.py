@@ -6,4 +6,5 @@ starts from the last good slot with no network, no clock and no hub.
 """
 
 from sprat_device.agent.agent import Agent as Agent
+from sprat_device.agent.agent import Ending as Ending
 from sprat_device.agent.inbox import Inbox as Inbox

@@ -23,6 +23,7 @@ from sprat_device.board.health import Health, facts
 from sprat_device.board.identity import Identity
 from sprat_device.board.logs import LogHandler
 from sprat_device.board.notify import Notifier
+from sprat_device.board.runs import Runs
 from sprat_device.board.settings import FILE_NAME, DeviceSettings
 from sprat_device.commands import Commands, Once
 from sprat_device.contract import summary
@@ -72,6 +73,7 @@ class Agent:
         read_settings: Callable[[], DeviceSettings] | None = None,
         notifier: Notifier | None = None,
         log: LogHandler | None = None,
+        runs: Runs | None = None,
         healed: Callable[[], bool] = lambda: False,
     ) -> None:
         """Wire; `healed` tells now and then whether a disk that could not be written at the start can be now."""
@@ -86,6 +88,7 @@ class Agent:
         self._uplink = uplink(self._inbox)
         self._notifier = notifier or Notifier()
         self._log = log
+        self._runs = runs or Runs(state, files, boot_id=clock.boot_id)
         self._healed = healed
         self._streams = Streams(state, settings, clock, recorder, installer, work=work)
         self._desired = DesiredState(state, files)
@@ -119,7 +122,10 @@ class Agent:
         self._follow_wishes()
         self._streams.follow_slots()
         self._warn_of_unfed_models()
-        self._recorder.event("agent-started", {"agent": VERSION, "clock": self._clock.state()})
+        self._recorder.event("agent-started", {
+            "agent": VERSION, "clock": self._clock.state(), "starts": self._runs.this.starts,
+            "last_end": self._runs.last_end, "last_detail": self._runs.last_detail,
+        })  # fmt: skip
         self._uplink.start()
         self._notifier.ready(self._summed_up())
         try:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,9 @@ from sprat_device.contract.twin import Installed
 from sprat_device.inference.loop import Loop, Outcome, Watcher
 from sprat_device.inference.serve import KINDS, Serving
 from sprat_device.inference.session import Session
-from sprat_device.inference.sources import open_source
+from sprat_device.inference.sources import Inlet, open_inlet
+from sprat_device.inference.sources.item import Tell
+from sprat_device.inference.sources.reading import Source
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 
@@ -92,6 +94,8 @@ class Stream:
     """One input: its settings, and the loop that exists once a bundle for its model has been loaded."""
 
     wanted: InputSettings
+    inlet: Inlet | None = None
+    """How it is read; None for one that is served."""
     loop: Loop | None = None
     worker: Worker | None = None
 
@@ -297,17 +301,35 @@ class Streams:
         if session.manifest.state is State.KEPT and len(model.streams) > 1:
             raise WrongUse(f"{model.name}: answers depend on what came before, so it takes one input, not several")
         origin = Origin(model.name, installed.release_seq, installed.bundle, stream.wanted.name)
+        source = self._source(stream, session)
         if stream.loop is None:
-            stream.loop = self._open(stream.wanted, model, session)
-        stream.loop.swap(session, origin)
+            stream.loop = self._open(stream.wanted, model, source)
+        stream.loop.swap(session, origin, source)
         self._serving.show(stream.wanted, session, origin)
         if stream.worker is None:
             stream.worker = self._work(stream.loop, label(stream.wanted))
 
-    def _open(self, wanted: InputSettings, model: _Model, session: Session) -> Loop:
-        served = wanted.kind in KINDS
+    def _source(self, stream: Stream, session: Session) -> Source:
+        """Return what a bundle reads an input by."""
+        if stream.wanted.kind in KINDS:
+            return self._serving.source(stream.wanted)
+        if stream.inlet is None:
+            stream.inlet = open_inlet(stream.wanted, self._clock, self._tell(stream.wanted), state=self._state)
+        return stream.inlet.fitted(session.manifest)
+
+    def _tell(self, wanted: InputSettings) -> Tell:
+        """Return what takes the events of an input's source."""
+
+        def tell(code: str, detail: Mapping[str, object]) -> None:
+            _LOG.warning("input %s: %s %s", label(wanted), code, ", ".join(f"{k} {v}" for k, v in detail.items()))
+            told = {"kind": wanted.kind, **({"input": wanted.name} if wanted.name else {}), **detail}
+            self._recorder.event(code, told, model=wanted.model)
+
+        return tell
+
+    def _open(self, wanted: InputSettings, model: _Model, source: Source) -> Loop:
         return Loop(
-            self._serving.source(wanted) if served else open_source(wanted, session.manifest, self._clock),
+            source,
             self._recorder,
             self._clock,
             self._outcome(model),
@@ -315,6 +337,7 @@ class Streams:
             turn=model.turn,
             summary_interval_s=self._settings.telemetry.summary_interval_s,
             drift=self._settings.drift,
+            runtime=self._settings.runtime,
         )
 
     def _outcome(self, model: _Model) -> Outcome:

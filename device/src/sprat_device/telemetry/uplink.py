@@ -115,9 +115,7 @@ class Uplink:
 
     def configure(self, settings: TelemetrySettings) -> None:
         """Take a changed window and pace."""
-        self._sending.configure(
-            window_frames=settings.window_frames, backlog_bytes_per_s=settings.backlog_bytes_per_s
-        )
+        self._sending.configure(window_frames=settings.window_frames, backlog_bytes_per_s=settings.backlog_bytes_per_s)
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """Say goodbye and stop; what waits stays in the spool. False if the connection holds the thread longer."""
@@ -245,7 +243,7 @@ class Uplink:
     def _ack(self, ack: acks.Ack) -> None:
         try:
             self._sending.acked(ack, self._now())
-            if ack.new_epoch and ack.epoch == self._spool.logs()[-1].epoch:
+            if ack.new_epoch and ack.epoch in {log.epoch for log in self._spool.logs()[-1:]}:
                 _log.warning("uplink: the hub has other frames under our epoch; a new epoch begins")
                 self._spool.new_epoch()
         except OSError as exc:
