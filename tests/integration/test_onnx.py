@@ -157,6 +157,17 @@ def test_one_calibration_row_is_one_line(given):
         assert caught.value.code == GateCode.CONVERSION_FAILED
 
 
+def test_ranges_come_from_rows_without_missing_values(given):
+    work, parts = given
+    images = parts["calibration"].inputs["image"].copy()
+    images[: len(images) - 5, 0, 0, 0] = np.nan
+    holed = {**parts, "calibration": Part({"image": images}, parts["calibration"].labels)}
+    assert _lower("qdq-percentile-u8", (work, holed)).options["calibration_rows"] == 5
+    images[:] = np.nan
+    with pytest.raises(GateFailed, match="calibration: 0 row without a missing value"):
+        _lower("qdq-percentile-u8", (work, holed))
+
+
 def _saved(tmp_path, nodes, shape, weights=(), kind=TensorProto.FLOAT):
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("image", kind, ["n", *shape])],

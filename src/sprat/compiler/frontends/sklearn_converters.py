@@ -14,9 +14,9 @@ from onnx import TensorProto
 from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
-from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, PowerTransformer, SplineTransformer
 
+from sprat.compiler.frontends import sklearn_imputers
 from sprat.compiler.frontends.sklearn_columns import Columns
 from sprat.compiler.frontends.sklearn_graph import Graph, isolation_depths
 from sprat.compiler.frontends.sklearn_splines import splines
@@ -80,29 +80,10 @@ def _width(operator: Any, step: Any) -> int:
             return int(step.n_features_out_)
         case PolynomialFeatures():
             return int(step.n_output_features_)
-        case SimpleImputer():
-            extra = len(step.indicator_.features_) if step.add_indicator else 0
-            return int(np.sum(_kept(step))) + extra
+        case _ if type(step) in sklearn_imputers.RULES:
+            return sklearn_imputers.width(step)
         case _:
             return int(given)
-
-
-def _kept(step: Any) -> npt.NDArray[np.bool_]:
-    """Return which columns an imputer gives on: one without any value in training is left out."""
-    empty = np.isnan(np.asarray(step.statistics_, np.float64))
-    return np.ones_like(empty) if step.keep_empty_features else ~empty
-
-
-def _imputer(g: Graph, x: str, step: Any) -> str:
-    gaps = g("IsNaN", x) if np.isnan(step.missing_values) else g("Equal", x, g.number(float(step.missing_values)))
-    fill = np.nan_to_num(np.asarray(step.statistics_, np.float64))
-    filled = g("Where", gaps, g.constant(fill), x)
-    if not np.all(kept := _kept(step)):
-        filled = g("Gather", filled, g.places(np.flatnonzero(kept)), axis=1)
-    if not step.add_indicator:
-        return filled
-    shown = g("Gather", gaps, g.places(step.indicator_.features_), axis=1)
-    return g("Concat", filled, g("Cast", shown, to=TensorProto.DOUBLE), axis=1)
 
 
 def _function(g: Graph, x: str, step: Any) -> str:
@@ -168,7 +149,7 @@ def _isolation(g: Graph, x: str, step: Any) -> str:
 
 _RULES: Final[Mapping[type, Callable[[Graph, str, Any], str]]] = {
     Columns: lambda g, x, step: g("Gather", x, g.places(step.places), axis=1),
-    SimpleImputer: _imputer,
+    **sklearn_imputers.RULES,
     FunctionTransformer: _function,
     PolynomialFeatures: _polynomial,
     PowerTransformer: _power,

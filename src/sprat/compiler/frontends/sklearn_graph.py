@@ -28,6 +28,12 @@ class Graph:
         )
         return output
 
+    def pair(self, op: str, *inputs: str, **attributes: Any) -> tuple[str, str]:
+        """Add a node with two outputs and return their names."""
+        first, second = (str(self._scope.get_unique_variable_name(op.lower())) for _ in range(2))
+        self._container.add_node(op, list(inputs), [first, second], name=self.name(op), **attributes)
+        return first, second
+
     def name(self, what: str) -> str:
         """Return a node name that is not taken yet."""
         name: str = self._scope.get_unique_operator_name(what)

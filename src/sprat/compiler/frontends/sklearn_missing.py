@@ -18,7 +18,7 @@ from sprat.errors import RecipeError
 
 Rows = npt.NDArray[Any]
 
-_FILLS: Final = frozenset({"SimpleImputer", "OneHotEncoder", "OrdinalEncoder"})
+_FILLS: Final = frozenset({"SimpleImputer", "KNNImputer", "IterativeImputer", "OneHotEncoder", "OrdinalEncoder"})
 """Steps that give no NaN on: an encoder makes a category of it, or refuses it in research already."""
 _TREES: Final = ("sklearn.tree", "sklearn.ensemble._forest", "sklearn.ensemble._gb", "sklearn.ensemble._iforest")
 _REMEDY: Final = 'put a SimpleImputer before it, use HistGradientBoosting, or take missing = "keep" out of the recipe'

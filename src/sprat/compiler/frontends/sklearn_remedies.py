@@ -11,7 +11,7 @@ import numpy as np
 from skl2onnx import supported_converters
 from skl2onnx._supported_operators import sklearn_operator_name_map
 
-from sprat.compiler.frontends import sklearn_converters, sklearn_target
+from sprat.compiler.frontends import sklearn_converters, sklearn_imputers, sklearn_target
 
 
 def remedy(step: Any) -> str:
@@ -44,6 +44,8 @@ def _by_what_it_learnt(step: Any) -> str:
         return "it answers categories otherwise in ONNX; put an OrdinalEncoder or OneHotEncoder before it"
     if type(step).__name__ == "OneVsRestClassifier" and not hasattr(step, "predict_proba"):
         return f"use {type(step.estimator).__name__} alone, which tells several classes apart by itself"
+    if type(step) in sklearn_imputers.RULES:
+        return sklearn_imputers.unlike(step)
     return sklearn_target.remedy(step) if type(step).__name__ == "TransformedTargetRegressor" else ""
 
 
@@ -58,8 +60,6 @@ def _where_unknown(step: Any) -> str:
 
 
 INSTEAD: Final = {
-    "IterativeImputer": "use SimpleImputer",
-    "KNNImputer": "use SimpleImputer",
     "RegressorChain": "use MultiOutputRegressor",
     "ClassifierChain": "build one recipe for each label",
     "MultiOutputClassifier": "build one recipe for each label",

@@ -137,14 +137,24 @@ def _write_ranges(source: Prepared, path: Path) -> None:
 
 
 def _calibration(model: Any, part: Part) -> list[dict[str, npt.NDArray[Any]]]:
-    """Return rows spread evenly over the calibration part, in the types that the graph takes."""
-    count = len(part.labels)
+    """Return rows spread evenly over the calibration part, in the types that the graph takes; of NaN no range is found."""
+    whole = np.flatnonzero(np.all([_known(array) for array in part.inputs.values()], axis=0))
+    count = len(whole)
     if count < _FEWEST_ROWS:
+        missing = " without a missing value" if count < len(part.labels) else ""
         raise GateFailed(
             GateCode.CONVERSION_FAILED,
-            f"calibration: {count} row, a range needs {_FEWEST_ROWS} or more; give data.split.calibration a larger share",
+            f"calibration: {count} row{missing}, a range needs {_FEWEST_ROWS} or more; give data.split.calibration a larger share",
         )
-    chosen = np.linspace(0, count - 1, min(count, _MOST_ROWS)).astype(np.int64)
+    chosen = whole[np.linspace(0, count - 1, min(count, _MOST_ROWS)).astype(np.int64)]
     return [
         onnx_shapes.fed({name: array[row : row + 1] for name, array in part.inputs.items()}, model) for row in chosen
     ]
+
+
+def _known(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which rows hold no NaN."""
+    if array.dtype.kind != "f":
+        return np.ones(len(array), np.bool_)
+    known: npt.NDArray[np.bool_] = ~np.isnan(array.reshape(len(array), -1)).any(axis=1)
+    return known
