@@ -1,0 +1,77 @@
+"""The two machines: what each is made of, as data. The recipe's conditions stand in firmware-notes/emulation.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+SUITE: Final = "bookworm"
+"""The last Debian whose Python (3.11) all three runtimes have wheels for."""
+_PYTHON: Final = (
+    "python3", "python3-distutils", "libc-bin", "bash", "dash", "coreutils", "ca-certificates", "libstdc++6", "zlib1g",
+)  # fmt: skip
+_GLIBC: Final = ("2014", "_2_17", "_2_27", "_2_28", "_2_31", "_2_34")
+"""Ages of glibc that wheels name; bookworm's is 2.36."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One emulated board."""
+
+    name: str
+    """Debian's word for it, which is also ours."""
+    arch: str
+    """What `uname -m` says there."""
+    cpu: str
+    """The core that qemu shall be: on its default, LiteRT's int8 kernels answered wrongly without an error."""
+    target: str
+    """The target that bundles are built for."""
+    packages: tuple[str, ...]
+    wheels: tuple[str, ...]
+    """What comes from the package index as in device/constraints.txt; all else comes from Debian."""
+    more_runtimes: tuple[str, ...]
+    """Wheels of further runtimes, as in constraints.txt."""
+    runtimes: tuple[str, ...]
+    links: Mapping[str, str]
+    """Links that a package's own script would have made: extracting packages runs none."""
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """Return the wheel platforms that run here."""
+        return tuple(f"manylinux{age}_{self.arch}" for age in _GLIBC)
+
+
+_AGENT: Final = ("cryptography", "tuf", "securesystemslib", "urllib3", "paho-mqtt", "tflite-runtime")
+
+ARM64: Final = Machine(
+    name="arm64",
+    arch="aarch64",
+    cpu="cortex-a72",
+    target="generic-aarch64",
+    packages=_PYTHON,
+    wheels=(*_AGENT, "numpy", "msgpack", "zstandard", "cffi", "pycparser"),
+    more_runtimes=("ai-edge-litert", "onnxruntime", "flatbuffers"),
+    runtimes=("tflite", "litert", "onnx"),
+    links={},
+)
+
+_LIBRARIES: Final = "usr/lib/arm-linux-gnueabihf"
+
+ARMHF: Final = Machine(
+    name="armhf",
+    arch="armv7l",
+    cpu="cortex-a7",
+    target="generic-armv7l",
+    # numpy, msgpack and zstandard have no 32-bit wheel.
+    packages=(*_PYTHON, "python3-numpy", "python3-msgpack", "python3-zstandard", "python3-cffi-backend"),
+    wheels=_AGENT,
+    more_runtimes=(),
+    runtimes=("tflite",),
+    links={
+        f"{_LIBRARIES}/libblas.so.3": "blas/libblas.so.3",
+        f"{_LIBRARIES}/liblapack.so.3": "lapack/liblapack.so.3",
+    },
+)
+
+MACHINES: Final = {machine.name: machine for machine in (ARM64, ARMHF)}

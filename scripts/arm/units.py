@@ -1,0 +1,47 @@
+"""The device's own unit tests (spool, frames, segments, settings, install machine) against the installed wheel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from rows import Table
+from userland import ROOT, Board
+
+PLACES: Final = ("tests/unit/device", "tests/contract")
+_TIMEOUT_S: Final = 900
+
+
+def run(board: Board, table: Table) -> None:
+    """Run the tests with a copy of the tree's tests; nothing of the tree's code is there."""
+    work = board.work / f"{board.name}-units"
+    work.mkdir()
+    shutil.copytree(ROOT / "tests", work / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", work)
+    command: list[str | Path] = [
+        board.python,
+        "-P",
+        "-c",
+        _START.format(work=str(work)),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *PLACES,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+    last = (done.stdout.strip().splitlines() or [done.stderr.strip()])[-1]
+    (work / "units.log").write_text(done.stdout + done.stderr)
+    passed = re.search(r"\d+ passed", last)
+    told = re.sub(r"=+ ?| in [\d.]+s.*", "", last)
+    ok = done.returncode == 0 and passed is not None
+    table.show(board.name, f"unit tests of the wheel: {', '.join(PLACES)}", told, expected="all pass", ok=ok)
+
+
+_START: Final = """
+import os, sys, pytest
+os.chdir({work!r}); sys.path.insert(0, {work!r})
+sys.exit(pytest.main(sys.argv[1:]))
+"""
