@@ -2,10 +2,8 @@
 
 A baseline's feature is a column of an input's last axis (by its name in `features`), or a whole input (by the input's
 name); its statistics are worked out of a reading or an answer (contract/statistics.py). Counts add, so those of many
-intervals and devices are summed to one. Readings are gathered in a block and counted a block at a time.
-
-A short reading is always counted. Of readings with many values (images, sound) so many are that half a million values
-a second are looked at: shares of bins need no more, and the model answers beside it on the same processor.
+intervals and devices are summed to one. Readings are gathered in a block and counted a block at a time; of large ones
+only so many are looked at (looks.py).
 """
 
 from __future__ import annotations
@@ -23,11 +21,10 @@ from sprat_device.contract.manifest import Manifest, TensorSpec
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.sketch import Histogram
 from sprat_device.contract.statistics import Statistic
+from sprat_device.inference.looks import Looks
 
 BLOCK: Final = 256
 """Answers, and readings of few values, that are counted at once."""
-VALUES_PER_S: Final = 500_000
-_SHORT: Final = 256
 _BLOCK_BYTES: Final = 256 * 1024
 
 Counts = dict[str, tuple[int, ...]]
@@ -48,17 +45,15 @@ class Drift:
         self._histograms = {name: _histogram(name, edges) for name, edges in {**counted, **baseline.edges}.items()}
         self._of_answers = statistics.meaning_of(manifest.outputs)
         used = _used(manifest, self._columns, self._statistics.values())
-        self._size = sum(map(_size, used))
         widest = max(map(_size, used), default=1)
         self._rows = max(1, min(BLOCK, _BLOCK_BYTES // (8 * widest)))
         self._blocks = {spec.name: np.empty((self._rows, *spec.shape[1:])) for spec in used}
         self._filled = 0
-        self._credit = self._most_credit = float(max(self._size, VALUES_PER_S))
-        self._credited_us = 0
+        self._looks = Looks(sum(map(_size, used)))
 
     def add(self, inputs: Mapping[str, npt.NDArray[Any]], mono_us: int) -> None:
         """Take one checked reading."""
-        if self._size > _SHORT and not self._afford(mono_us):
+        if not self._looks.afford(mono_us):
             return
         filled = self._filled
         for name, block in self._blocks.items():
@@ -80,16 +75,6 @@ class Drift:
         for histogram in self._histograms.values():
             histogram.counts[:] = 0
         return taken
-
-    def _afford(self, mono_us: int) -> bool:
-        """Tell whether a reading of many values may be looked at now (a token bucket of values)."""
-        passed_s = max(0, mono_us - self._credited_us) / 1e6
-        self._credited_us = mono_us
-        self._credit = min(self._most_credit, self._credit + passed_s * VALUES_PER_S)
-        if self._credit < self._size:
-            return False
-        self._credit -= self._size
-        return True
 
     def _count(self) -> None:
         if not self._filled:

@@ -80,6 +80,10 @@ class Recorder:
         """Record a summary; `detail` holds plain values."""
         self._give(hand_row(Lane.SUMMARIES, self._row(code, detail, model, bundle)))
 
+    def capture(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
+        """Record a capture; `detail` holds plain values, of at most 1 MiB."""
+        self._give(hand_row(Lane.CAPTURES, self._row(code, detail, model, bundle)))
+
     def apply(self, wish: twin.TelemetrySettings) -> None:
         """Take what the hub may tune; None means the device's own setting."""
         self._wish = wish.detail or Detail(self._settings.detail)

@@ -17,7 +17,8 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import TensorSpec
 from sprat_device.contract.records import Origin
 from sprat_device.contract.sketch import Histogram, ks, psi, psi_noise
-from sprat_device.inference.drift import VALUES_PER_S, Drift
+from sprat_device.inference.drift import Drift
+from sprat_device.inference.looks import VALUES_PER_S
 from sprat_device.inference.loop import Loop
 from sprat_device.inference.sources.replay import Replay
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sprat_device.board.settings import values
+from sprat_device.board.settings.capture import CaptureSettings
 from sprat_device.board.settings.drift import DriftSettings
 from sprat_device.board.settings.entry import section, sections_of, setting, settings_of, tables, tables_of
 from sprat_device.board.settings.health import HealthSettings
@@ -39,6 +40,7 @@ class DeviceSettings:
     remote: RemoteSettings = section(RemoteSettings)
     health: HealthSettings = section(HealthSettings)
     drift: DriftSettings = section(DriftSettings)
+    capture: CaptureSettings = section(CaptureSettings)
     inputs: tuple[InputSettings, ...] = tables(InputSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 
