@@ -49,6 +49,7 @@ class Board:
         check: tuple[str, ...] = PASSES,
         machine: Machine | None = None,
         channel: str = "canary",
+        windows: tuple[str, ...] = (),
     ) -> None:
         self.state = state
         self.looks = 0
@@ -61,7 +62,7 @@ class Board:
         )
         if not self.identity.root.exists():
             self.identity.root.write_bytes((publisher.folder / "repository/metadata/1.root.json").read_bytes())
-        self.settings = InstallSettings(probation_predictions=4, probation_starts=3)
+        self.settings = InstallSettings(probation_predictions=4, probation_starts=3, windows=windows)
         self.ports = Ports(
             state=state,
             files=self.files,

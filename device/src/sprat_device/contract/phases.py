@@ -42,6 +42,7 @@ class Reason(StrEnum):
     WRONG_RUNTIME = "wrong-runtime"
     NO_RAM = "no-ram"
     NO_FLASH = "no-flash"
+    UNKNOWN_STEP = "unknown-step"
     # transfer and content
     UNREACHABLE = "unreachable"
     TOO_SLOW = "too-slow"
@@ -55,9 +56,14 @@ class Reason(StrEnum):
     TOO_MANY_STARTS = "too-many-starts"
     TOO_MANY_ERRORS = "too-many-errors"
     TOO_SLOW_INFERENCE = "too-slow-inference"
+    TOO_MUCH_MEMORY = "too-much-memory"
     NON_FINITE = "non-finite"
     NOT_LOADED = "not-loaded"
     # course of things
+    OUTSIDE_WINDOW = "outside-window"
+    DEFERRED = "deferred"
+    UPDATER_FAILED = "updater-failed"
+    OUT_OF_MEMORY = "out-of-memory"
     ATTEMPTS_SPENT = "attempts-spent"
     SUPERSEDED = "superseded"
     CANCELLED = "cancelled"
@@ -67,6 +73,7 @@ class Reason(StrEnum):
     INPUT_DTYPE = "input-dtype"
     INPUT_NON_FINITE = "input-non-finite"
     INPUT_RANGE = "input-range"
+    INPUT_UNREADABLE = "input-unreadable"
     # the inference itself
     RUN_FAILED = "run-failed"
 

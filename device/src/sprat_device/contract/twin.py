@@ -47,6 +47,8 @@ class Offer:
     release_seq: int
     target: str
     bundle: Digest
+    urgent: bool = False
+    """The hub's maintenance windows do not hold it up; the device's own still do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Desired:
     shadows: Mapping[str, Offer] = field(default_factory=dict)
     telemetry: TelemetrySettings = TelemetrySettings()
     maintenance: Mapping[str, Any] = field(default_factory=dict)
+    """As `maintenance.parse` reads it."""
     log_level: str = ""
     inputs: Mapping[str, InputMode] = field(default_factory=dict)
     """Input (`model` or `model/name`) -> whether it is read; one that is not named is as the device has it."""
@@ -196,6 +199,7 @@ def parse_offer(raw: object, where: str) -> Offer:
         release_seq=fields.integer("release_seq", minimum=1),
         target=fields.text("target", max_length=63),
         bundle=fields.value("bundle", digest),
+        urgent=fields.boolean("urgent", default=False),
     )
 
 

@@ -22,6 +22,7 @@ from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
 from sprat_device.install.children import Launch, launcher
 from sprat_device.install.floors import ReleaseFloors
+from sprat_device.install.hours import Hours
 from sprat_device.install.looks import Looks
 from sprat_device.install.machine import UPDATING, Effect, Event, step
 from sprat_device.install.pairs import Pairs
@@ -60,6 +61,7 @@ class Installer:
             clock, launch or launcher(state, runtimes), longest_delay_s=settings.poll_s, jitter=jitter
         )
         self._looks = Looks(state, files, clock, every_s=settings.poll_s, jitter=jitter)
+        self._hours = Hours(state, files, clock, settings.maintenance)
         self._installs: dict[ModelName, Install] = {}
         self._events: list[tuple[str, dict[str, Any]]] = []
 
@@ -96,13 +98,17 @@ class Installer:
             return
         self._begin(model, offer, attempts=install.attempts + 1 if same else 1)
 
+    def maintain(self, desired: Mapping[str, Any]) -> None:
+        """Take the maintenance windows of the twin."""
+        self._hours.follow(desired)
+
     def tick(self) -> None:
         """Look after the updater and the trials; `active` may name another bundle afterwards."""
         self._reap()
         for model in self._models:
             self._follow(model)
             if self._installs[model].phase is Phase.CHECKED:
-                self._start_trial(model)
+                self._start_when_open(model)
             if verdict := self._trials.verdict(model):
                 self._end_trial(model, verdict)
             elif self._trials.persist_due(model):
@@ -159,10 +165,16 @@ class Installer:
         self._updating.at_once(model)
         self._advance(model, begun, Event.OFFERED)
 
-    def _start_trial(self, model: ModelName) -> None:
+    def _start_when_open(self, model: ModelName) -> None:
         install = self._installs[model]
-        started = replace(install, probation=Probation(slow_us=install.probation.slow_us).started())
-        self._advance(model, started, Event.STARTED)
+        closed = self._hours.closed(urgent=install.offer is not None and install.offer.urgent)
+        if closed is None:
+            started = replace(install, probation=Probation(slow_us=install.probation.slow_us).started())
+            self._advance(model, started.because("", ""), Event.STARTED)
+        elif (install.reason, install.detail) != (closed.reason, closed.detail):
+            self._store(model, install.because(closed.reason, closed.detail))
+            detail = {"model": model, "reason": closed.reason, "detail": closed.detail}
+            self._events.append(("install-waits", detail))
 
     def _end_trial(self, model: ModelName, verdict: Verdict) -> None:
         install = self._installs[model]

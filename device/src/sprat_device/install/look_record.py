@@ -56,7 +56,9 @@ def load(state: Path, files: Files) -> Look | None:
         raw: Any = json.loads(files.read(state / FILE_NAME))
         fields = Fields(raw, "look")
         fields.schema(SCHEMA)
-        texts = {name: fields.text(name, max_length=MAX_SIZE) for name in ("desired", "not_renewed", "reason", "detail")}
+        texts = {
+            name: fields.text(name, max_length=MAX_SIZE) for name in ("desired", "not_renewed", "reason", "detail")
+        }
         return Look(certificate_ends_us=fields.integer("certificate_ends_us"), **texts)
     except (FileNotFoundError, ValueError, ContractError):
         return None
