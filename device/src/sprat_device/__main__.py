@@ -47,6 +47,14 @@ def _dispatch(arguments: list[str]) -> int:
         from sprat_device.inference import infer
 
         return infer.main(arguments[1:])
+    if arguments[:1] == ["serve"]:
+        from sprat_device import serve
+
+        return serve.main(arguments[1:])
+    if arguments[:1] == ["board"]:
+        from sprat_device.board.upkeep import entry
+
+        return entry.main(arguments[1:])
     parsed = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = parsed.run
     return run(parsed)
@@ -77,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument("folder", type=Path, help="folder with metadata/ and targets/")
     commands.add_parser("check", help="golden set, latency and memory of a bundle on this device", add_help=False)
     commands.add_parser("infer", help="run a bundle over a file", add_help=False)
+    commands.add_parser("serve", help="answer requests with a bundle, without a hub", add_help=False)
+    commands.add_parser("board", help="set up, upgrade, replace or remove the agent on this board", add_help=False)
     return parser
 
 

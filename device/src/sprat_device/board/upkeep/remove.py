@@ -1,0 +1,45 @@
+"""Remove: everything that set-up made, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+
+from sprat_device.board import identity as identities
+from sprat_device.board.systemd import UNIT_NAME
+from sprat_device.board.upkeep import places, service
+from sprat_device.board.upkeep.site import Site
+from sprat_device.contract.errors import MachineLacks
+
+
+def remove(site: Site, *, keep_state: bool) -> str:
+    """Take the agent off this board and return its id, empty if it had none.
+
+    The record goes last, so the same command finishes what a cut left.
+    """
+    site.machine.require_root()
+    at, record = site.at, places.load(site.at)
+    device = _device(site)
+    if at.unit.exists():
+        site.machine.systemctl("disable", "--now", UNIT_NAME)
+        at.unit.unlink()
+    service.end_trial(site)
+    site.machine.reload()
+    if at.command.is_symlink():
+        at.command.unlink()
+    if not keep_state:
+        if at.state.exists():
+            shutil.rmtree(at.state)
+        # While its files are there the user stays: they would belong to whoever got its number next.
+        if record.user_made and site.machine.has_user(record.user):
+            site.machine.drop_user(record.user)
+    at.current.unlink(missing_ok=True)
+    shutil.rmtree(at.environments, ignore_errors=True)
+    shutil.rmtree(at.home)
+    return device
+
+
+def _device(site: Site) -> str:
+    try:
+        return identities.load(site.at.state).device
+    except MachineLacks:
+        return ""

@@ -1,0 +1,64 @@
+"""The agent's unit on this board: written, started and watched, run on trial with another environment, taken away.
+
+A trial is a drop-in below /run with the new agent's own unit: nothing that outlives a power cut says anything of the
+new agent before it has proven itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sprat_device.board.files import OsFiles
+from sprat_device.board.upkeep import environments
+from sprat_device.board.upkeep.places import BoardRefused
+from sprat_device.board.upkeep.site import Site
+from sprat_device.board.upkeep.watch import await_well, look
+
+_READABLE: Final = 0o644
+
+
+def text(site: Site, environment: Path, *, python: Path, user: str) -> str:
+    """Return the unit as the agent of that environment writes it: another version may need another unit."""
+    told = environments.run(
+        environment, "board", "unit", "--python", str(python), "--state", str(site.at.state), "--user", user
+    )
+    if told.returncode != 0 or "\nExecStart=" not in told.stdout:
+        raise BoardRefused("broken-agent", f"the agent writes no unit ({environments.last_line(told)}); build it anew")
+    return told.stdout
+
+
+def write(site: Site, unit: str) -> None:
+    """Write the unit durably, and let systemd read it."""
+    _write(site.at.unit, unit)
+    site.machine.reload()
+
+
+def restart(site: Site, agent: str) -> str:
+    """Start the agent anew and return an empty string once it is well, else why it is not."""
+    before = look(site.at.state)
+    site.machine.restart()
+    return await_well(site.at.state, before, agent, site.patience, active=site.machine.active)
+
+
+def begin_trial(site: Site, unit: str) -> None:
+    """Let the next start run by another unit's service section, until `end_trial` or the next boot."""
+    section = unit.partition("[Service]")[2].partition("\n[")[0]
+    _write(site.at.trial, f"[Service]\nExecStart=\n{section.strip()}\n")
+    site.machine.reload()
+
+
+def end_trial(site: Site) -> bool:
+    """Take the drop-in away, if there is one; what runs goes on until the next start."""
+    if not site.at.trial.exists():
+        return False
+    site.at.trial.unlink()
+    site.at.trial.parent.rmdir()
+    site.machine.reload()
+    return True
+
+
+def _write(path: Path, unit: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    OsFiles().write_atomic(path, unit.encode())
+    path.chmod(_READABLE)
