@@ -268,8 +268,9 @@ def test_the_artifact_is_extracted_once_and_a_damaged_copy_is_made_anew(write: W
 def test_onnx_runtime_keeps_to_its_number_of_threads(models: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from sprat_device.inference.runtimes import onnx\n"
+        "from sprat_device.board.settings import RuntimeSettings\n"
         "onnx.library(); before = len(os.listdir('/proc/self/task'))\n"
-        "s = onnx.load(Path(sys.argv[1]), threads=int(sys.argv[2]))\n"
+        "s = onnx.load(Path(sys.argv[1]), RuntimeSettings(threads=int(sys.argv[2])))\n"
         "print(len(os.listdir('/proc/self/task')) - before)"
     )
     for threads in (1, 3):

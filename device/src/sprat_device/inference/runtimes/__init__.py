@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, cast
 
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import BundleRefused, MachineLacks, WrongUse
 from sprat_device.contract.manifest import Format, Runtime
 from sprat_device.contract.phases import Reason
@@ -77,11 +78,12 @@ def open_artifact(
     return load(name, artifact, threads=threads)
 
 
-def load(runtime: str, artifact: Path, *, threads: int) -> RawSession:
-    """Open an artifact with one runtime."""
-    if threads < 1:
-        raise WrongUse(f"threads: found {threads}, expected 1 or more")
-    return _module(runtime).load(artifact, threads=threads)
+def load(runtime: str, artifact: Path, *, threads: int = 1, settings: RuntimeSettings | None = None) -> RawSession:
+    """Open an artifact with one runtime, by all settings or with so many threads; each runtime takes what is its own."""
+    settings = settings or RuntimeSettings(threads=threads)
+    if settings.threads < 1:
+        raise WrongUse(f"threads: found {settings.threads}, expected 1 or more")
+    return _module(runtime).load(artifact, settings)
 
 
 def warm(runtime: str) -> None:

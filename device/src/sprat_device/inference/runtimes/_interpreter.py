@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from sprat_device.board.settings.runtime import RuntimeSettings
+from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference.runtimes.raw import RawSession, RawTensor, Tensors, dtype_name, not_loadable, run_failed
 
 # What the interpreters raise for a file they cannot parse, an operator they lack and a kernel that fails.
@@ -52,18 +54,31 @@ class InterpreterSession:
         self._interpreter = self._make()
 
 
-def load(make: Callable[..., Any], artifact: Path, *, threads: int, runtime: str, version: str) -> RawSession:
-    """Build an interpreter and its tensors."""
+def load(library: Any, artifact: Path, settings: RuntimeSettings, *, runtime: str, version: str) -> RawSession:
+    """Build an interpreter and its tensors; MachineLacks where XNNPACK was asked for and takes no kernel."""
+    kinds = library.OpResolverType
+    kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if settings.xnnpack == "off" else kinds.AUTO
 
     def ready() -> Any:
         try:
-            interpreter = make(model_path=str(artifact), num_threads=threads)
+            interpreter = library.Interpreter(
+                model_path=str(artifact), num_threads=settings.threads, experimental_op_resolver_type=kind
+            )
             interpreter.allocate_tensors()
         except _ERRORS as exc:
             raise not_loadable(runtime, version, exc) from exc
+        if settings.xnnpack == "on" and not _delegated(interpreter):
+            raise MachineLacks(
+                f"runtime.xnnpack: on, but {runtime} {version} gives none of this artifact's kernels to XNNPACK; "
+                "set it to auto"
+            )
         return interpreter
 
     return InterpreterSession(ready, runtime=runtime, version=version)
+
+
+def _delegated(interpreter: Any) -> bool:
+    return any(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())  # there is no public way to tell
 
 
 def _tensor(detail: dict[str, Any], aliases: dict[int, str]) -> RawTensor:

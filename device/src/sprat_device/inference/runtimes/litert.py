@@ -7,15 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference.runtimes import _interpreter
 from sprat_device.inference.runtimes.raw import RawSession
 
 
-def load(artifact: Path, *, threads: int) -> RawSession:
+def load(artifact: Path, settings: RuntimeSettings) -> RawSession:
     """Load one `.tflite` artifact."""
-    make = library().Interpreter
-    return _interpreter.load(make, artifact, threads=threads, runtime="litert", version=version("ai-edge-litert"))
+    return _interpreter.load(library(), artifact, settings, runtime="litert", version=version("ai-edge-litert"))
 
 
 def library() -> Any:

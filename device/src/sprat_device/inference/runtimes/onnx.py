@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference.runtimes.raw import RawSession, RawTensor, Tensors, not_loadable, run_failed
 
@@ -17,6 +18,9 @@ _NAMES: Final = {
     "tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64", "tensor(int8)": "int8",
     "tensor(uint8)": "uint8", "tensor(int16)": "int16", "tensor(int32)": "int32", "tensor(int64)": "int64",
     "tensor(bool)": "bool", "tensor(string)": "string",
+}  # fmt: skip
+_LEVELS: Final = {
+    "off": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED", "all": "ORT_ENABLE_ALL",
 }  # fmt: skip
 
 
@@ -48,14 +52,14 @@ class OnnxSession:
         """Do nothing: an ONNX graph keeps nothing between two runs."""
 
 
-def load(artifact: Path, *, threads: int) -> RawSession:
+def load(artifact: Path, settings: RuntimeSettings) -> RawSession:
     """Load one `.onnx` artifact."""
     onnxruntime = library()
     errors = _errors()
     found = version("onnxruntime")
     try:
         session = onnxruntime.InferenceSession(
-            str(artifact), sess_options=_options(onnxruntime, threads), providers=["CPUExecutionProvider"]
+            str(artifact), sess_options=_options(onnxruntime, settings), providers=["CPUExecutionProvider"]
         )
     except errors as exc:
         raise not_loadable("onnx", found, exc) from exc
@@ -73,14 +77,19 @@ def library() -> Any:
         raise MachineLacks(f"onnx: onnxruntime cannot be imported ({exc}); install sprat-device[onnx]") from exc
 
 
-def _options(onnxruntime: Any, threads: int) -> Any:
+def _options(onnxruntime: Any, settings: RuntimeSettings) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = settings.onnx_inter_threads
+    modes = onnxruntime.ExecutionMode
+    options.execution_mode = modes.ORT_PARALLEL if settings.onnx_inter_threads > 1 else modes.ORT_SEQUENTIAL
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[settings.onnx_optimisation])
+    options.enable_cpu_mem_arena = settings.onnx_arena
+    options.enable_mem_pattern = settings.onnx_memory_pattern
     options.log_severity_level = 3
     # Threads that wait in a loop would take the cores from everything else on a small board.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import BundleRefused, SpratError
 from sprat_device.contract.phases import Reason
 
@@ -52,8 +53,8 @@ class RawSession(Protocol):
 class RuntimeModule(Protocol):
     """What each runtime's module offers."""
 
-    def load(self, artifact: Path, *, threads: int) -> RawSession:
-        """Load one artifact."""
+    def load(self, artifact: Path, settings: RuntimeSettings) -> RawSession:
+        """Load one artifact; MachineLacks for a setting that the runtime cannot follow."""
         ...
 
     def library(self) -> Any:

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference.runtimes import _interpreter
 from sprat_device.inference.runtimes.raw import RawSession
 
 
-def load(artifact: Path, *, threads: int) -> RawSession:
+def load(artifact: Path, settings: RuntimeSettings) -> RawSession:
     """Load one `.tflite` artifact."""
-    make = library().Interpreter
-    return _interpreter.load(make, artifact, threads=threads, runtime="tflite", version=version("tflite-runtime"))
+    return _interpreter.load(library(), artifact, settings, runtime="tflite", version=version("tflite-runtime"))
 
 
 def library() -> Any:

@@ -1,0 +1,123 @@
+"""Does a runtime work here? It builds an interpreter of a tiny artifact and runs it, as a program of its own.
+
+That a package can be imported says little: tflite-runtime beside numpy 2 imports and then fails at its first artifact,
+and wheels for a newer processor crash the process. So the check runs in a child, whose memory and crashes are not the
+agent's, and what it found is kept until a version changes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sprat_device.contract.errors import SpratError
+from sprat_device.inference import runtimes
+from sprat_device.inference.runtimes.raw import RunFailed
+
+_LOG: Final = logging.getLogger("sprat.runtimes")
+_TINY: Final = Path(__file__).with_name("tiny")
+_TIMEOUT_S: Final = 120.0
+"""A first import from a cold SD card takes long."""
+_FILE: Final = "runtimes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a runtime's check found; `detail` says why it is not `ok`, in one line."""
+
+    runtime: str
+    version: str
+    ok: bool
+    detail: str = ""
+
+
+def examine(runtime: str, version_: str, *, python: str = sys.executable) -> Health:
+    """Check one installed runtime in a child."""
+    command = [python, "-m", "sprat_device.inference.runtimes.health", runtime]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return Health(runtime, version_, ok=False, detail=f"{runtime}: no answer within {_TIMEOUT_S:g} s")
+    if done.returncode == 0:
+        return Health(runtime, version_, ok=True)
+    said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+    why = said[0] if done.returncode > 0 else f"crashed with signal {-done.returncode}: {said[0]}"
+    detail = why.removeprefix(f"{runtime}: ")[:500]
+    return Health(runtime, version_, ok=False, detail=f"{runtime}: {detail}")
+
+
+def known(state: Path | None, found: Mapping[str, str] | None = None) -> list[Health]:
+    """Return the health of every installed runtime, as it was found with these versions before, or by a check now."""
+    found = runtimes.available() if found is None else found
+    path = None if state is None else state / _FILE
+    versions = {"python": platform.python_version(), "machine": platform.machine(), "numpy": version("numpy"), **found}
+    kept = _read(path, versions)
+    if kept is None:
+        kept = [examine(runtime, each) for runtime, each in found.items()]
+        _write(path, versions, kept)
+    return kept
+
+
+def usable(state: Path) -> dict[str, str]:
+    """Return the versions of the runtimes that work; one that does not is named in the log."""
+    health = known(state)
+    for each in health:
+        if not each.ok:
+            _LOG.warning("runtime %s %s is not used: %s", each.runtime, each.version, each.detail)
+    return {each.runtime: each.version for each in health if each.ok}
+
+
+def line(health: Health) -> str:
+    """Return it as people read it."""
+    return f"{health.runtime} {health.version}: {'works' if health.ok else health.detail}"
+
+
+def _read(path: Path | None, versions: Mapping[str, str]) -> list[Health] | None:
+    try:
+        document = json.loads(path.read_bytes()) if path is not None else {}
+        return [Health(**each) for each in document["health"]] if document.get("versions") == versions else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # never written, torn or of another version: it is found out anew
+
+
+def _write(path: Path | None, versions: Mapping[str, str], health: Sequence[Health]) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps({"versions": dict(versions), "health": [asdict(each) for each in health]}))
+    except OSError as exc:
+        _LOG.debug("%s: cannot be kept (%s), so the next start checks again", path, exc)
+
+
+def run(runtime: str) -> None:
+    """Build an interpreter of a tiny artifact that doubles two numbers, and run it; SpratError or a crash says no."""
+    artifact = _TINY / ("double.onnx" if runtime == "onnx" else "double.tflite")
+    session = runtimes.load(runtime, artifact)
+    (answer,) = session.run({session.inputs[0].name: np.array([[1.5, -2.0]], np.float32)}).values()
+    if answer.tolist() != [[3.0, -4.0]]:
+        raise RunFailed(f"{runtime} doubles 1.5 and -2 to {answer.tolist()}; install its package again")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check one runtime in this process; 0 where it works."""
+    (runtime,) = sys.argv[1:] if argv is None else argv
+    try:
+        run(runtime)
+    except SpratError as exc:
+        sys.stderr.write(f"{runtime}: {' '.join(str(exc).split())}\n")
+        return exc.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
