@@ -135,7 +135,9 @@ class Streams:
         *,
         watchers: Callable[[InputSettings], Sequence[Watcher]] = lambda _wanted: (),
         work: Callable[[Loop, str], Worker] = LoopThread,
+        runtimes: Mapping[str, str] | None = None,
     ) -> None:
+        """Wire; `runtimes` are those to choose from, by default all that are installed."""
         self._state = state
         self._settings = settings
         self._clock = clock
@@ -143,6 +145,7 @@ class Streams:
         self._installer = installer
         self._watchers = watchers
         self._work = work
+        self._runtimes = runtimes
         self._serving = Serving(settings.serve, settings.inputs, clock, event=recorder.event)
         self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
 
@@ -256,8 +259,7 @@ class Streams:
         digest = installed.bundle
         try:
             session = Session.open(
-                path, cache=self._state / "artifacts", prefer=self._settings.runtime.prefer,
-                threads=self._settings.runtime.threads,
+                path, cache=self._state / "artifacts", settings=self._settings.runtime, found=self._runtimes,
             )  # fmt: skip
             self._swap(model, session, installed)
         # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.

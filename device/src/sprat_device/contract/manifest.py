@@ -136,16 +136,22 @@ class Manifest:
     metric: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     state: State = State.NONE
+    preprocess: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    """Input -> the steps from what its sensor gives to what the model takes, in order (`contract/preprocess`)."""
 
     @property
     def input_sig(self) -> str:
         """Return a short name of the inputs: equal for bundles that accept the same readings."""
-        signed = [(s.name, s.dtype, list(s.shape), s.unit, list(s.features)) for s in self.inputs]
+        signed: list[object] = [(s.name, s.dtype, list(s.shape), s.unit, list(s.features)) for s in self.inputs]
+        signed += [self.preprocess] * bool(self.preprocess)
         return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()[:16]
 
     def dump(self) -> bytes:
         """Encode: the same manifest always gives the same bytes."""
-        document = {**self.extra, "schema": SCHEMA, **{k: v for k, v in asdict(self).items() if k != "extra"}}
+        own = {name: value for name, value in asdict(self).items() if name != "extra"}
+        if not self.preprocess:
+            del own["preprocess"]  # a bundle without it keeps the bytes that it had before there was such a field
+        document = {**self.extra, "schema": SCHEMA, **own}
         return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -173,12 +179,16 @@ def parse(raw: bytes) -> Manifest:
         provenance=fields.mapping("provenance", anything, default={}),
         metric=fields.mapping("metric", number, default={}),
         state=fields.choice("state", State, default=State.NONE),
+        preprocess=fields.mapping("preprocess", _steps, default={}),
     )
     if not manifest.inputs or not manifest.outputs or not manifest.runtimes:
         raise ContractError("manifest: inputs, outputs and runtimes must each name at least one")
     unknown = set(manifest.runtimes) - set(Runtime)
     if unknown:
         raise ContractError(f"manifest.runtimes: unknown runtime {min(unknown)!r}, expected {', '.join(Runtime)}")
+    unknown = set(manifest.preprocess) - {spec.name for spec in manifest.inputs}
+    if unknown:
+        raise ContractError(f"manifest.preprocess: {min(unknown)!r:.80} is no input of the model")
     extra = fields.rest()
     return Manifest(**{name: getattr(manifest, name) for name in Manifest.__slots__ if name != "extra"}, extra=extra)
 
@@ -231,6 +241,17 @@ def _tensor(raw: object, where: str) -> TensorSpec:
 
 def _texts(raw: object, where: str) -> tuple[str, ...]:
     return Fields({where: raw}, "").items(where, text)
+
+
+def _steps(raw: object, where: str) -> tuple[Mapping[str, Any], ...]:
+    """Read the steps of one input; which of them are known is decided where they are to be run."""
+    return Fields({where: raw}, "").items(where, _step)
+
+
+def _step(raw: object, where: str) -> Mapping[str, Any]:
+    fields = Fields(raw, where)
+    fields.text("step", max_length=64)
+    return {"step": fields.text("step"), **fields.rest()}
 
 
 def _golden(raw: object) -> Golden:

@@ -21,10 +21,12 @@ import numpy.typing as npt
 
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings.drift import DriftSettings
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract import summary
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.inference.answers import Answer
+from sprat_device.inference.cache import PredictionCache
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources.reading import Reading, Reply, Source
@@ -70,6 +72,21 @@ class _Loaded:
     session: Session
     origin: Origin
     tally: Tally
+    source: Source | None = None
+    cache: PredictionCache | None = None
+
+    def known(self, reading: Reading) -> tuple[bytes, Answer | None]:
+        """Return the key of a reading, and what was answered to an equal one before."""
+        if self.cache is None:
+            return b"", None
+        key = self.cache.key(reading.inputs)
+        return key, self.cache.find(key)
+
+    def kept(self, key: bytes, answer: Answer) -> Answer:
+        """Return an answer, remembered where there is a cache."""
+        if self.cache is not None:
+            self.cache.keep(key, answer)
+        return answer
 
 
 class Loop:
@@ -86,6 +103,7 @@ class Loop:
         turn: AbstractContextManager[object] | None = None,
         summary_interval_s: float = 60.0,
         drift: DriftSettings | None = None,
+        runtime: RuntimeSettings | None = None,
     ) -> None:
         """Wire a loop; `turn` guards a session that other loops run too."""
         self._source = source
@@ -96,6 +114,7 @@ class Loop:
         self._turn = turn or nullcontext()
         self._interval_us = int(summary_interval_s * 1e6)
         self._drift = drift or DriftSettings()
+        self._runtime = runtime or RuntimeSettings()
         self._loaded: _Loaded | None = None
         self._word = threading.Event()
         self._next: _Loaded | None = None
@@ -114,7 +133,8 @@ class Loop:
 
         `source` gives readings as this bundle takes them, where that is not what the one before took.
         """
-        self._leave_word(_Loaded(session, origin, Tally(session, since_us=self._clock.monotonic_us(), drift=self._drift), source))
+        tally = Tally(session, since_us=self._clock.monotonic_us(), drift=self._drift)
+        self._leave_word(_Loaded(session, origin, tally, source, PredictionCache.wanted(session, self._runtime)))
 
     def unload(self) -> None:
         """Let no bundle answer; the source stays open, and its index goes on when one answers again."""
@@ -128,7 +148,7 @@ class Loop:
         if loaded is None:
             self._word.wait(timeout_s)
             return False
-        reading = self._source.read(timeout_s)
+        reading = self._next_reading(loaded.session, timeout_s)
         now_us = self._clock.monotonic_us()
         if reading is not None:
             self._handle(reading, loaded, now_us)
@@ -151,16 +171,25 @@ class Loop:
         self._word.clear()
         self._summarise(self._clock.monotonic_us())
         self._loaded = self._next
+        if self._loaded is not None and self._loaded.source is not None:
+            self._source = self._loaded.source
         self.healthy = self.errors = 0
 
     # Answering
 
+    def _next_reading(self, session: Session, timeout_s: float) -> Reading | None:
+        reading = self._source.read(timeout_s)
+        return reading if reading is None or session.prepare is None else session.prepare(reading)
+
     def _handle(self, reading: Reading, loaded: _Loaded, now_us: int) -> None:
+        if reading.fault is not None:
+            self._failed(reading, loaded, reading.fault.reason, reading.fault.detail)
+            return
         if not loaded.session.batches:
             self._run_one(reading, loaded, now_us)
             return
         waiting = [reading]
-        while len(waiting) < MOST_AT_ONCE and (another := self._source.read(0)) is not None:
+        while len(waiting) < MOST_AT_ONCE and (another := self._next_reading(loaded.session, 0)) is not None:
             waiting.append(another)
         if len(waiting) == 1:
             self._run_one(reading, loaded, now_us)
@@ -173,11 +202,15 @@ class Loop:
         if reason is not None:
             self._failed(reading, loaded, reason)
             return
+        key, known = loaded.known(reading)
+        if known is not None:
+            self._answered(reading, loaded, known, self._clock.monotonic_us() - begun_us, cached=True)
+            return
         try:
             with self._turn:
                 if reading.begins:
                     session.reset()
-                answer = session.predict(reading.inputs)
+                answer = loaded.kept(key, session.predict(reading.inputs))
         except RunFailed as exc:
             self._failed(reading, loaded, Reason.RUN_FAILED, str(exc))
             return
@@ -186,27 +219,32 @@ class Loop:
     def _run_many(self, waiting: Sequence[Reading], loaded: _Loaded) -> None:
         """Run what waits at once; the latency told of each is that of the run."""
         session = loaded.session
-        good: list[Reading] = []
+        good: list[tuple[Reading, bytes, Answer | None]] = []
         for reading in waiting:
-            reason = session.check_input(reading.inputs)
+            fault = reading.fault
+            reason = session.check_input(reading.inputs) if fault is None else fault.reason
             if reason is None:
-                good.append(reading)
+                good.append((reading, *loaded.known(reading)))
             else:
-                self._failed(reading, loaded, reason)
+                self._failed(reading, loaded, reason, "" if fault is None else fault.detail)
+        new = [reading.inputs for reading, _, known in good if known is None]
         begun_us = self._clock.monotonic_us()
         try:
             with self._turn:
-                answers = session.predict_many([reading.inputs for reading in good]) if good else []
+                answers = iter(session.predict_many(new) if new else [])
         except RunFailed:
             # One by one, so that only what fails by itself is told as failed.
-            for reading in good:
+            for reading, _, _ in good:
                 self._run_one(reading, loaded, self._clock.monotonic_us())
             return
         latency_us = self._clock.monotonic_us() - begun_us
-        for reading, answer in zip(good, answers, strict=True):
-            self._answered(reading, loaded, answer, latency_us)
+        for reading, key, known in good:
+            answer = loaded.kept(key, next(answers)) if known is None else known
+            self._answered(reading, loaded, answer, latency_us, cached=known is not None)
 
-    def _answered(self, reading: Reading, loaded: _Loaded, answer: Answer, latency_us: int) -> None:
+    def _answered(
+        self, reading: Reading, loaded: _Loaded, answer: Answer, latency_us: int, *, cached: bool = False
+    ) -> None:
         if not _finite(answer.outputs):
             self._failed(reading, loaded, Reason.NON_FINITE)
             return
@@ -217,9 +255,14 @@ class Loop:
         self._recorder.prediction(origin, prediction, scores=session.scores)
         self.healthy += 1
         loaded.tally.predicted(reading.inputs, answer, latency_us, reading.mono_us)
-        self._on_outcome(origin.bundle, True, latency_us)
+        if cached:
+            loaded.tally.hit()
+        else:
+            # What was known before says nothing new of the bundle, so it does not end its trial.
+            self._on_outcome(origin.bundle, True, latency_us)
         if reading.reply is not None:
-            reading.reply(Reply(origin.bundle, origin.release_seq, session.manifest.labels, answer, latency_us))
+            labels = session.manifest.labels
+            reading.reply(Reply(origin.bundle, origin.release_seq, labels, answer, latency_us, cached=cached))
         for watcher in self._watchers:
             watcher.answered(session, origin, reading, prediction)
 
@@ -229,7 +272,8 @@ class Loop:
         if loaded.tally.failed(reason) <= _EVENTS_PER_REASON:
             told: dict[str, object] = {"index": reading.index, **({"detail": detail} if detail else {})}
             self._recorder.event(reason, told, model=origin.model, bundle=origin.bundle)
-        if reason in _UNFIT or reason in {Reason.RUN_FAILED, Reason.NON_FINITE}:
+        # Who asks on demand may ask anything: that is nothing against the bundle.
+        if (reason in _UNFIT and reading.reply is None) or reason in {Reason.RUN_FAILED, Reason.NON_FINITE}:
             self._on_outcome(origin.bundle, False, 0)
         if reading.reply is not None:
             reading.reply(Reply(origin.bundle, origin.release_seq, reason=reason, detail=detail))

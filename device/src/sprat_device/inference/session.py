@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import Baseline, Bundle
 from sprat_device.contract.errors import MachineLacks, WrongUse
@@ -25,6 +26,7 @@ from sprat_device.contract.manifest import Manifest, State
 from sprat_device.contract.phases import Reason
 from sprat_device.inference import runtimes
 from sprat_device.inference.answers import Answer, Outputs, answering, gives_scores
+from sprat_device.inference.preparing import preparing
 from sprat_device.inference.runtimes.raw import RawSession
 from sprat_device.inference.tensors import InputSlot, match
 
@@ -43,6 +45,8 @@ class Session:
         self.runtime_version = raw.version
         self.baseline = baseline
         self.scores = gives_scores(manifest)
+        self.prepare = preparing(manifest)
+        """Makes what the model takes of what a source gives; None where the two are the same."""
         self._run = _cleared(raw) if manifest.state is State.CLEARED else raw.run
         self._raw = raw
         self._slots = [
@@ -58,19 +62,35 @@ class Session:
 
     @classmethod
     def open(
-        cls, bundle: Path, *, cache: Path, runtime: str | None = None, prefer: Sequence[str] = (), threads: int = 1
+        cls,
+        bundle: Path,
+        *,
+        cache: Path,
+        runtime: str | None = None,
+        threads: int = 1,
+        settings: RuntimeSettings | None = None,
+        found: Mapping[str, str] | None = None,
     ) -> Self:
-        """Load a bundle: BundleRefused says what is wrong with it, MachineLacks what this machine needs."""
+        """Load a bundle: BundleRefused says what is wrong with it, MachineLacks what this machine needs.
+
+        `settings` say which runtime is preferred and how it runs, without them it is the bundle's first, with `threads`;
+        `found` are the runtimes to choose from, by default all that are installed.
+        """
         with open_file(bundle) as file:
             digest = Digest(hashlib.file_digest(file, "sha256").hexdigest())
             with bundles.read(file) as opened:
                 manifest = opened.manifest
                 name = runtimes.choose(
-                    manifest.artifact.format, manifest.runtimes, runtimes.available(), runtime=runtime, prefer=prefer
+                    manifest.artifact.format,
+                    manifest.runtimes,
+                    runtimes.available() if found is None else found,
+                    runtime=runtime,
+                    prefer=settings.prefer if settings else (),
                 )
                 artifact = _extracted(opened, cache)
                 baseline = opened.baseline()
-        return cls(runtimes.load(name, artifact, threads=threads), manifest, digest, runtime=name, baseline=baseline)
+        raw = runtimes.load(name, artifact, threads=threads, settings=settings)
+        return cls(raw, manifest, digest, runtime=name, baseline=baseline)
 
     def check_input(self, readings: Readings) -> Reason | None:
         """Return why readings (without the batch axis) must not be run, or None."""

@@ -1,27 +1,56 @@
-"""Sources: their pace, their index, and what they make of input that is none."""
+"""Sources: their pace, their number, and what they make of input that is none."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.clock import ManualClock
-from tests.unit.device.inference.bundles import manifest
+from tests.unit.device.inference.bundles import INPUT, manifest
 
 from sprat_device.board.settings import InputSettings
 from sprat_device.contract.errors import WrongUse
-from sprat_device.inference.sources import open_source
+from sprat_device.contract.manifest import Manifest, TensorSpec
+from sprat_device.contract.phases import Reason
+from sprat_device.inference.sources import open_inlet
+from sprat_device.inference.sources.descriptor import Descriptor
+from sprat_device.inference.sources.fitting import fit
 from sprat_device.inference.sources.folder import Folder
-from sprat_device.inference.sources.lines import Lines
-from sprat_device.inference.sources.reading import as_declared, parsed
+from sprat_device.inference.sources.intake import Intake
+from sprat_device.inference.sources.item import Feed
+from sprat_device.inference.sources.place import Place
+from sprat_device.inference.sources.reading import Numbers, Reading, Source, as_declared, parsed
 from sprat_device.inference.sources.replay import Replay, load
+from sprat_device.inference.sources.splitting import Lines, Records
+from sprat_device.inference.sources.tail import Tail
 
 WANTED = {"x": np.dtype(np.float32)}
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
+NOWHERE = Place(None, "")
+
+
+def settings(**given: Any) -> InputSettings:
+    return replace(InputSettings("tiny", "stdin"), **given)
+
+
+def intake(feed: Feed, described: Manifest | None = None, **given: Any) -> Intake:
+    return Intake(feed, fit(settings(**given), described or manifest()), Numbers())
+
+
+def take(source: Source, count: int) -> list[Reading]:
+    found = [source.read(0) for _ in range(count)]
+    assert None not in found
+    return [reading for reading in found if reading is not None]
+
+
+def x(reading: Reading) -> Any:
+    return reading.inputs["x"].tolist() if "x" in reading.inputs else reading.fault
 
 
 def replay(clock: ManualClock, *, rate_hz: float = 0.0, loop: bool = False) -> Replay:
@@ -97,18 +126,83 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(writer)
 
 
-def test_lines_come_whole_and_a_broken_one_is_a_reading_without_inputs(pipe: tuple[int, int]) -> None:
+def test_lines_come_whole_and_a_broken_one_is_a_fault_with_its_beginning(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    source = Lines(reader, ManualClock(), WANTED)
+    source = intake(Descriptor(reader, ManualClock(), Lines()))
     assert source.read(0) is None
     os.write(writer, b'{"x": [1, 2')
     assert source.read(0) is None
     os.write(writer, b', 3]}\n\n[4, 5, 6]\nnot json\n{"x": [[1], [2, 3]]}\n{"x": [1, NaN, 2]}\n')
-    readings = [source.read(0) for _ in range(5)]
-    assert [reading.index for reading in readings if reading] == [0, 1, 2, 3, 4]
-    found = [reading.inputs["x"].tolist() if "x" in reading.inputs else None for reading in readings if reading]
-    assert found[:4] == [[1, 2, 3], [4, 5, 6], None, None]
-    assert np.isnan(found[4][1])
+    readings = take(source, 5)
+    assert [reading.index for reading in readings] == [0, 1, 2, 3, 4]
+    assert [x(reading) for reading in readings[:2]] == [[1, 2, 3], [4, 5, 6]]
+    fault = readings[2].fault
+    assert fault is not None
+    assert (fault.reason, fault.detail) == (Reason.INPUT_UNREADABLE, "not JSON: 'not json'")
+    assert (readings[3].inputs, readings[3].fault) == ({}, None)  # the check names what is missing
+    assert np.isnan(readings[4].inputs["x"][1])
+
+
+def test_a_line_may_name_the_features_and_one_that_is_missing_is_told(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    source = intake(Descriptor(reader, ManualClock(), Lines()))
+    os.write(writer, b'{"b": 2, "a": 1, "c": 3, "more": 4}\n{"a": 1, "b": 2}\n{"a": 1, "b": null, "c": 3}\n')
+    named, missing, null = take(source, 3)
+    assert x(named) == [1, 2, 3]
+    assert missing.fault is not None
+    assert (missing.fault.reason, missing.fault.detail) == (Reason.INPUT_MISSING, "'c' is missing")
+    assert np.isnan(null.inputs["x"][1])
+
+
+def test_a_missing_feature_is_no_fault_where_the_model_fills_it(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    filling = manifest(inputs=(replace(INPUT, missing_allowed=True),))
+    os.write(writer, b'{"a": 1, "b": 2}\n')
+    (reading,) = take(intake(Descriptor(reader, ManualClock(), Lines()), filling), 1)
+    assert np.isnan(reading.inputs["x"][2])
+
+
+def test_cells_are_read_in_order_or_by_a_header(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    source = intake(Descriptor(reader, ManualClock(), Lines()), format="csv")
+    os.write(writer, b"1,2, 3\nc,extra,a,b\n3,9,1,2\n1,2\n1,2,x,4\n,9,1,2\n")
+    plain, named = source.read(0), source.read(0)  # the header between them is no reading
+    short, text, empty = take(source, 3)
+    assert plain is not None
+    assert named is None
+    assert x(plain) == [1, 2, 3]
+    assert x(short) == [1, 2, 3]
+    assert text.fault is not None
+    assert text.fault.detail.startswith("2 cells, expected 4")
+    assert empty.fault is not None
+    assert empty.fault.detail == "'x' is no number"
+    (gap,) = take(source, 1)
+    assert np.isnan(gap.inputs["x"][2])
+
+
+def test_records_have_the_models_dtype_and_shape_or_those_of_the_settings(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    own = fit(settings(format="raw"), manifest())
+    assert own.record is not None
+    assert own.record.size == 12
+    source = intake(Descriptor(reader, ManualClock(), Records(12)), format="raw")
+    os.write(writer, ROWS.tobytes()[:20])
+    assert x(take(source, 1)[0]) == ROWS[0].tolist()
+    assert source.read(0) is None
+    os.write(writer, ROWS.tobytes()[20:])
+    assert x(take(source, 1)[0]) == ROWS[1].tolist()
+    small = fit(settings(format="raw", dtype="int16", shape=(3,)), manifest())
+    assert small.record is not None
+    assert small.record.size == 6
+
+
+def test_a_frame_of_a_camera_has_the_size_of_its_pixels() -> None:
+    described = manifest(inputs=(TensorSpec("x", "uint8", (1, 4, 6, 3)),))
+    for pixels, size in (("rgb24", 72), ("bgr24", 72), ("gray8", 24), ("yuv420", 36)):
+        record = fit(settings(format="raw", pixels=pixels, width=6, height=4), described).record
+        assert record is not None
+        assert record.size == size
+        assert record.array(bytes(size)).shape == ((4, 6) if pixels == "gray8" else (4, 6, 3))
 
 
 def test_null_is_a_missing_number_and_other_things_are_left_for_the_check_to_name() -> None:
@@ -120,51 +214,160 @@ def test_null_is_a_missing_number_and_other_things_are_left_for_the_check_to_nam
         assert "x" not in found or found["x"].dtype == object
 
 
-def test_an_endless_line_is_one_bad_reading_and_what_follows_is_read(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sprat_device.inference.sources.lines._MOST_BYTES", 100)
+def test_an_endless_line_is_one_bad_reading_and_what_follows_is_read(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    source = Lines(reader, ManualClock(), WANTED)
+    source = intake(Descriptor(reader, ManualClock(), Lines(100)))
     for _ in range(5):
         os.write(writer, b"1" * 90)
         assert source.read(0) is None
     os.write(writer, b"\n[1, 2, 3]\n")
-    first, second = source.read(0), source.read(0)
-    assert first is not None
-    assert first.inputs == {}
-    assert second is not None
-    assert second.inputs["x"].tolist() == [1, 2, 3]
+    first, second = take(source, 2)
+    assert first.fault is not None
+    assert first.fault.detail.startswith("a line longer")
+    assert x(second) == [1, 2, 3]
 
 
 def test_the_last_line_needs_no_end() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"[1, 2, 3]")
     os.close(writer)
-    source = Lines(reader, ManualClock(), WANTED)
+    source = intake(Descriptor(reader, ManualClock(), Lines()))
     assert source.read(0) is not None
     assert source.read(0) is None
     os.close(reader)
 
 
+def test_with_newest_what_waits_is_passed_over(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    source = intake(Descriptor(reader, ManualClock(), Lines(), newest=True))
+    os.write(writer, b"[1, 2, 3]\n[4, 5, 6]\n[7, 8, 9]\n[1")
+    assert x(take(source, 1)[0]) == [7, 8, 9]
+    os.write(writer, b", 1, 1]\n")
+    assert x(take(source, 1)[0]) == [1, 1, 1]
+
+
+def folder(path: Path, place: Place = NOWHERE, **given: Any) -> Intake:
+    return intake(Folder(path, ManualClock(), place, sleep=lambda _seconds: None), kind="folder", **given)
+
+
 def test_a_folder_gives_each_finished_file_once_in_the_order_of_coming(tmp_path: Path) -> None:
-    source = Folder(tmp_path, ManualClock(), WANTED, sleep=lambda _seconds: None)
+    source = folder(tmp_path)
     assert source.read(1) is None
     np.save(tmp_path / "b.npy", ROWS[0])
     (tmp_path / "c.json.part").write_text("[1")
     (tmp_path / ".hidden.json").write_text("[1")
     first = source.read(0)
     assert first is not None
-    assert first.inputs["x"].tolist() == ROWS[0].tolist()
+    assert x(first) == ROWS[0].tolist()
     (tmp_path / "a.json").write_text(json.dumps({"x": [7, 8, 9]}))
     second = source.read(0)
     assert second is not None
-    assert (second.index, second.inputs["x"].tolist()) == (1, [7, 8, 9])
+    assert (second.index, x(second)) == (1, [7, 8, 9])
     (tmp_path / "bad.json").write_text("{")
     third = source.read(0)
     assert third is not None
-    assert third.inputs == {}
+    assert third.fault is not None
     assert source.read(0) is None
+
+
+def test_a_folder_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    files, state = tmp_path / "in", tmp_path / "state" / "place.json"
+    files.mkdir()
+    for name in "abc":
+        np.save(files / f"{name}.npy", ROWS[0])
+    first = folder(files, Place(state, "it"))
+    take(first, 2)
+    first.close()
+    again = folder(files, Place(state, "it"))
+    assert len(take(again, 1)) == 1
+    assert again.read(0) is None
+    again.close()
+    # Another folder of the same input is read from its beginning, and so is one whose place is torn.
+    take(folder(files, Place(state, "other")), 3)
+    state.write_text("{")
+    take(folder(files, Place(state, "it")), 3)
+
+
+def test_a_place_is_written_now_and_then_and_at_the_close(tmp_path: Path) -> None:
+    now = 0.0
+    place = Place(tmp_path / "p.json", "it", now_s=lambda: now)
+    place.keep({"n": 1})
+    place.keep({"n": 2})
+    assert Place(tmp_path / "p.json", "it").last()["n"] == 1
+    now = 6.0
+    place.keep({"n": 3})
+    assert Place(tmp_path / "p.json", "it").last()["n"] == 3
+    place.keep({"n": 4})
+    place.save()
+    assert Place(tmp_path / "p.json", "it").last()["n"] == 4
+
+
+def test_images_and_raw_files_in_a_folder_are_read(tmp_path: Path) -> None:
+    described = manifest(inputs=(TensorSpec("x", "uint8", (1, 2, 2, 3)),))
+    pixels = np.arange(12, dtype=np.uint8)
+    (tmp_path / "a.ppm").write_bytes(b"P6\n# a comment\n2 2 255\n" + pixels.tobytes())
+    (tmp_path / "b.raw").write_bytes(pixels.tobytes())
+    (tmp_path / "c.ppm").write_bytes(b"P6\n2 2 255\n" + pixels.tobytes()[:5])
+    (tmp_path / "d.raw").write_bytes(b"123")
+    feed = Folder(tmp_path, ManualClock(), NOWHERE, sleep=lambda _seconds: None)
+    source = intake(feed, described, kind="folder", dtype="uint8", shape=(2, 2, 3))
+    image, raw, short, wrong = take(source, 4)
+    assert x(image) == x(raw) == pixels.reshape(2, 2, 3).tolist()
+    assert short.fault is not None
+    assert "5 bytes for 2 x 2" in short.fault.detail
+    assert wrong.fault is not None
+    assert wrong.fault.detail == "3 bytes, expected 12"
+
+
+def tail(path: Path, place: Place = NOWHERE, *, from_start: bool = False) -> Intake:
+    return intake(Tail(path, ManualClock(), place, from_start=from_start, sleep=lambda _seconds: None), kind="file")
+
+
+def test_a_file_is_followed_over_rotation_and_truncation(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("[0, 0, 0]\n")
+    source = tail(path)
+    assert source.read(0) is None  # what was there before is left alone
+    with path.open("a") as file:
+        file.write("[1, 1, 1]\n[2, 2")
+    assert x(take(source, 1)[0]) == [1, 1, 1]
+    with path.open("a") as file:
+        file.write(", 2]\n[3, 3, 3]\n")
+    path.rename(tmp_path / "log.jsonl.1")
+    path.write_text("[4, 4, 4]\n")
+    assert [x(reading)[0] for reading in take(source, 3)] == [2, 3, 4]
+    path.write_text("[5, 5, 5]\n" * 1)
+    os.truncate(path, 0)
+    assert source.read(0) is None
+    path.write_text("[6, 6, 6]\n")
+    assert x(take(source, 1)[0]) == [6, 6, 6]
+    path.unlink()
+    assert source.read(0) is None
+    path.write_text("[7, 7, 7]\n")
+    assert x(take(source, 1)[0]) == [7, 7, 7]
+    source.close()
+
+
+def test_a_file_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    path, state = tmp_path / "log.jsonl", tmp_path / "place.json"
+    path.write_text("[0, 0, 0]\n[1, 1, 1]\n[2, 2, 2]\n")
+    first = tail(path, Place(state, "it"), from_start=True)
+    take(first, 2)
+    first.close()
+    again = tail(path, Place(state, "it"))
+    assert [x(reading)[0] for reading in take(again, 1)] == [2]
+    again.close()
+    # Rotated while nobody looked: the new file is read whole.
+    path.rename(tmp_path / "log.jsonl.1")
+    path.write_text("[3, 3, 3]\n")
+    third = tail(path, Place(state, "it"))
+    assert [x(reading)[0] for reading in take(third, 1)] == [3]
+    third.close()
+    # Written anew in place of it, with the same inode and more bytes: not the file that was left.
+    path.write_text("[4, 4, 4]\n[5, 5, 5]\n")
+    fourth = tail(path, Place(state, "it"))
+    assert [x(reading)[0] for reading in take(fourth, 2)] == [4, 5]
+    fourth.close()
 
 
 def test_numbers_are_made_the_declared_dtype_only_without_loss() -> None:
@@ -176,11 +379,36 @@ def test_numbers_are_made_the_declared_dtype_only_without_loss() -> None:
     assert as_declared([1e300], np.dtype(np.float32)).tolist() == [np.inf]  # type: ignore[union-attr]
 
 
-def test_the_settings_choose_the_source(tmp_path: Path) -> None:
+def test_the_settings_choose_the_source_and_a_bundle_that_takes_the_same_keeps_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=ROWS)
-    clock = ManualClock()
-    opened = open_source(InputSettings("tiny", "replay", str(tmp_path / "a.npz")), manifest(), clock)
-    assert isinstance(opened, Replay)
-    assert isinstance(open_source(InputSettings("tiny", "folder", str(tmp_path)), manifest(), clock), Folder)
-    with pytest.raises(WrongUse, match="no such folder"):
-        open_source(InputSettings("tiny", "folder", str(tmp_path / "absent")), manifest(), clock)
+    inlet = open_inlet(settings(kind="replay", path=str(tmp_path / "a.npz"), loop=True), ManualClock(), lambda *_: None)
+    source = inlet.fitted(manifest())
+    assert isinstance(source, Replay)
+    assert inlet.fitted(manifest()) is source
+    take(source, 3)
+    # A bundle with other inputs gets another source, and the number goes on.
+    other = inlet.fitted(manifest(inputs=(replace(INPUT, dtype="float64"),)))
+    assert other is not source
+    (reading,) = take(other, 1)
+    assert (reading.index, reading.inputs["x"].dtype) == (3, np.float64)
+
+
+def test_a_folder_that_is_not_there_is_an_event_and_the_bundle_is_not_to_blame(tmp_path: Path) -> None:
+    told: list[tuple[str, Any]] = []
+    gone = tmp_path / "absent"
+    inlet = open_inlet(
+        settings(kind="folder", path=str(gone)), ManualClock(), lambda code, detail: told.append((code, detail))
+    )
+    source = inlet.fitted(manifest())
+    assert source.read(0) is None
+    assert source.read(0) is None
+    ((code, detail),) = told
+    assert code == "source-failed"
+    assert "no such folder; make it" in detail["detail"]
+
+
+def test_records_of_another_size_than_the_source_sends_refuse_the_bundle(tmp_path: Path) -> None:
+    inlet = open_inlet(settings(kind="command", command=("true",), format="raw"), ManualClock(), lambda *_: None)
+    inlet.fitted(manifest())
+    with pytest.raises(WrongUse, match="its records have 12 bytes, this bundle takes 16"):
+        inlet.fitted(manifest(inputs=(TensorSpec("x", "float32", (1, 4)),)))

@@ -12,7 +12,7 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any, Final
 
-from sprat_device.board.settings import inputs, values
+from sprat_device.board.settings import inputs, serve, values
 from sprat_device.board.settings.device import KEYS, SECTIONS, TABLES, DeviceSettings
 from sprat_device.board.settings.entry import settings_of
 from sprat_device.contract.errors import ContractError, WrongUse, did_you_mean
@@ -51,6 +51,7 @@ def _build(found: Mapping[str, object], origins: dict[str, str]) -> DeviceSettin
         if name in found:
             settings[name] = _tables(name, found[name], origins)
     inputs.require_distinct(settings.get("inputs", ()), origins.get("inputs", ""))
+    serve.require_guarded(settings["serve"], origins)
     return DeviceSettings(**settings, origins=origins)
 
 
@@ -112,7 +113,13 @@ def _table(owner: Any, raw: object, where: str, came_from: str) -> Any:
     for key in raw:
         if key not in known:
             raise WrongUse(f"{where} ({came_from}): unknown setting {key!r}{did_you_mean(key, known)}")
-    return owner(**{key: _read(known[key], f"{where}.{key}", value, came_from) for key, value in raw.items()})
+    read = {key: _read(known[key], f"{where}.{key}", value, came_from) for key, value in raw.items()}
+    if (require_given := getattr(owner, "require_given", None)) is not None:
+        try:
+            require_given(read)
+        except ValueError as exc:
+            raise WrongUse(f"{where} ({came_from}): {exc}") from exc
+    return owner(**read)
 
 
 def _read(entry: Field[Any], key: str, raw: object, came_from: str) -> Any:

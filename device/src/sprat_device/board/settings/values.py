@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def integer(low: int, high: int = 2**53) -> Callable[[object], int]:
@@ -72,6 +73,32 @@ def text(raw: object) -> str:
     if not isinstance(raw, str):
         raise ValueError("a string")  # noqa: TRY004 - one family for whatever is wrong with a value
     return raw
+
+
+def texts(raw: object) -> tuple[str, ...]:
+    """Accept a list of strings."""
+    if not isinstance(raw, list | tuple) or not all(isinstance(part, str) for part in raw):
+        raise ValueError('a list of strings, such as ["a", "b"]')
+    return tuple(raw)
+
+
+def integers(low: int, high: int) -> Callable[[object], tuple[int, ...]]:
+    """Accept a list of ints within bounds."""
+    one = integer(low, high)
+
+    def read(raw: object) -> tuple[int, ...]:
+        if not isinstance(raw, list | tuple):
+            raise ValueError("a list of integers")  # noqa: TRY004 - one family for whatever is wrong with a value
+        return tuple(one(value) for value in raw)
+
+    return read
+
+
+def table(raw: object) -> Mapping[str, Any]:
+    """Accept a table of any values."""
+    if not isinstance(raw, Mapping) or not all(isinstance(key, str) for key in raw):
+        raise ValueError("a table, such as { gain = 2 }")
+    return dict(raw)
 
 
 def name(raw: object) -> str:

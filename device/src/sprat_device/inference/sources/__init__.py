@@ -1,30 +1,107 @@
-"""Where readings come from: one module per kind, chosen by the input's settings."""
+"""Where readings come from: a table of kinds, and behind each the same decoding, windows and watch.
+
+A kind is a feed (it carries), opened by the table below, and opened anew when it breaks. Its options stand in
+`board/settings/inputs.py`.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import InputSettings
-from sprat_device.contract.errors import WrongUse
-from sprat_device.contract.manifest import Manifest
-from sprat_device.inference.sources.folder import Folder
-from sprat_device.inference.sources.lines import Lines
-from sprat_device.inference.sources.reading import Source, dtypes
-from sprat_device.inference.sources.replay import Replay, load
+from sprat_device.inference.sources.fitting import Fit
+from sprat_device.inference.sources.inlet import Inlet as Inlet
+from sprat_device.inference.sources.item import Feed, Tell
+from sprat_device.inference.sources.place import Place
+from sprat_device.inference.sources.splitting import Lines, Records, Splitter
 
 
-def open_source(settings: InputSettings, manifest: Manifest, clock: Clock) -> Source:
-    """Open the source of one `[[inputs]]` for a model's inputs."""
-    wanted = dtypes(manifest)
-    match settings.kind:
-        case "replay":
-            arrays = load(Path(settings.path), wanted)
-            return Replay(arrays, clock, rate_hz=settings.rate_hz, loop=settings.loop)
-        case "stdin":
-            return Lines(sys.stdin.fileno(), clock, wanted)
-        case "folder":
-            return Folder(Path(settings.path), clock, wanted)
-        case _:
-            raise WrongUse(f"inputs: kind {settings.kind!r}, expected replay, stdin or folder")
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a kind is opened with."""
+
+    settings: InputSettings
+    clock: Clock
+    fit: Fit
+    place: Place
+
+    def splitter(self) -> Splitter:
+        """Return what cuts a stream into pieces."""
+        return Lines() if self.fit.record is None else Records(self.fit.record.size)
+
+
+def _stdin(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.descriptor import Descriptor  # noqa: PLC0415
+
+    settings = opening.settings
+    return Descriptor(sys.stdin.fileno(), opening.clock, opening.splitter(), newest=settings.newest)
+
+
+def _file(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.tail import Tail  # noqa: PLC0415
+
+    settings = opening.settings
+    return Tail(Path(settings.path), opening.clock, opening.place, from_start=settings.from_start)
+
+
+def _folder(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.folder import Folder  # noqa: PLC0415
+
+    return Folder(Path(opening.settings.path), opening.clock, opening.place)
+
+
+def _mqtt(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.mqtt import Topic  # noqa: PLC0415
+
+    return Topic(opening.settings, opening.clock)
+
+
+def _command(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.command import Child  # noqa: PLC0415
+
+    settings = opening.settings
+    return Child(settings.command, opening.clock, opening.splitter(), newest=settings.newest)
+
+
+def _serial(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.serial import open_line  # noqa: PLC0415
+
+    settings = opening.settings
+    return open_line(Path(settings.path), settings.baud, opening.clock, opening.splitter(), newest=settings.newest)
+
+
+def _plugin(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.plugin import GROUP, Plugin, found  # noqa: PLC0415
+
+    settings = opening.settings
+    return Plugin(
+        settings.plugin, lambda: found(GROUP, settings.plugin), settings.options, opening.clock, most=settings.queue
+    )
+
+
+KINDS: Final[Mapping[str, Callable[[Opening], Feed]]] = {
+    "stdin": _stdin,
+    "file": _file,
+    "folder": _folder,
+    "mqtt": _mqtt,
+    "command": _command,
+    "serial": _serial,
+    "plugin": _plugin,
+}
+"""All but `replay`, whose rows are arrays already."""
+
+
+def open_inlet(settings: InputSettings, clock: Clock, tell: Tell, *, state: Path | None = None) -> Inlet:
+    """Return one `[[inputs]]`; `state` is the agent's folder, in which a source may keep its place."""
+    name = f"{settings.model}-{settings.name}" if settings.name else settings.model
+    file = None if state is None else state / "sources" / f"{name}.json"
+
+    def open_(fit: Fit) -> Feed:
+        return KINDS[settings.kind](Opening(settings, clock, fit, Place(file, f"{settings.kind} {settings.path}")))
+
+    return Inlet(settings, clock, tell, open_)

@@ -28,6 +28,16 @@ class Reply:
     latency_us: int = 0
     reason: Reason | None = None
     detail: str = ""
+    cached: bool = False
+    """The answer was known from an equal input before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why what came is no input: an event with this reason, never a prediction."""
+
+    reason: Reason
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,22 @@ class Reading:
     """The first of a new sequence, for example after a gap in the source: a stream's state is reset before it."""
     reply: Callable[[Reply], None] | None = None
     """Told what became of it, where somebody waits; it must not wait itself."""
+    fault: Fault | None = None
+    """Set where nothing could be made of what came; `inputs` is then empty."""
+    raw: Inputs | None = None
+    """What came, where `inputs` is what the bundle's pre-processing made of it."""
+
+
+@dataclass(slots=True)
+class Numbers:
+    """The running number of one input's readings, whatever bundle takes them."""
+
+    following: int = 0
+
+    def next(self) -> int:
+        """Return the next one."""
+        self.following += 1
+        return self.following - 1
 
 
 class Source(Protocol):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sprat_device.board.clock import Clock
 from sprat_device.contract.errors import WrongUse
-from sprat_device.inference.sources.reading import Reading, as_declared
+from sprat_device.inference.sources.reading import Numbers, Reading, as_declared
 
 _MOST_BEHIND_US: Final = 1_000_000
 """After a longer halt the rate goes on from now: a replay does not make up for a night of suspend."""
@@ -30,19 +30,22 @@ class Replay:
         rate_hz: float = 0.0,
         loop: bool = False,
         sleep: Callable[[float], None] = time.sleep,
+        numbers: Numbers | None = None,
     ) -> None:
+        """Wire a replay; `numbers` go on where an earlier one left off."""
         self._arrays = dict(arrays)
-        self._rows = min(len(array) for array in arrays.values())
+        self.rows = min(len(array) for array in arrays.values())
         self._clock = clock
         self._period_us = 1e6 / rate_hz if rate_hz else 0.0
         self._loop = loop
         self._sleep = sleep
         self._index = 0
+        self._numbers = numbers or Numbers()
         self._due_us = float(clock.monotonic_us())
 
     def read(self, timeout_s: float) -> Reading | None:
         """Return the next row when it is due."""
-        if self._index >= self._rows and not self._loop:
+        if self._index >= self.rows and not self._loop:
             self._sleep(timeout_s)
             return None
         now_us = self._clock.monotonic_us()
@@ -55,9 +58,12 @@ class Replay:
                 self._sleep(wait_s)
                 now_us = self._clock.monotonic_us()
             self._due_us = max(self._due_us + self._period_us, now_us - _MOST_BEHIND_US)
-        row = self._index % self._rows
+        row = self._index % self.rows
         reading = Reading(
-            self._index, now_us, self._clock.wall_us(), {name: array[row] for name, array in self._arrays.items()}
+            self._numbers.next(),
+            now_us,
+            self._clock.wall_us(),
+            {name: array[row] for name, array in self._arrays.items()},
         )
         self._index += 1
         return reading
