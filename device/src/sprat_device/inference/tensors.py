@@ -19,6 +19,8 @@ from sprat_device.inference.runtimes.raw import RawTensor
 
 _RANGE_MARGIN: Final = 1.0
 """How far outside the training range a reading may lie, in widths of it: drift is reported, only nonsense is refused."""
+# Asked before a runtime is loaded: tflite-runtime makes 64-bit ARM read subnormals as zero, and then numpy warns here.
+_MOST: Final = {np.dtype(kind): float(np.finfo(kind).max) for kind in (np.float16, np.float32, np.float64)}
 
 
 class InputSlot:
@@ -35,7 +37,7 @@ class InputSlot:
         self._raw_dtype = np.dtype(np.str_ if spec.dtype == "string" else spec.dtype)
         self._limits = np.iinfo(self._raw_dtype) if self._quantized else None
         margin = (spec.maximum - spec.minimum) * _RANGE_MARGIN
-        most = float(np.finfo(self.dtype).max) if self.dtype.kind == "f" else math.inf
+        most = _MOST.get(self.dtype, math.inf)
         known = spec.maximum > spec.minimum
         self._lowest = spec.minimum - margin if known else -most
         self._highest = spec.maximum + margin if known else most
