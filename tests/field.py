@@ -6,6 +6,7 @@ record that the device says it produced, except those that the device says it ga
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class FieldDevice:
         self,
         spool: Path,
         port: int,
-        authority: TestAuthority,
+        tls: ssl.SSLContext,
         *,
         files: Files | None = None,
         clock: Clock | None = None,
@@ -54,9 +55,8 @@ class FieldDevice:
         settings = TelemetrySettings(frame_interval_s=0.1, window_frames=8, backlog_bytes_per_s=0)
         self.spool = DiskSpool(files or OsFiles(), spool, cap_bytes=cap_bytes, segment_bytes=8192)
         self.recorder = Recorder(self.spool, self.clock, settings)
-        context = authority.context(DEVICE)
         self.uplink = Uplink(
-            DEVICE, self.spool, MqttTransport(Endpoint("localhost", port, DEVICE, lambda: context)), self.clock, settings,
+            DEVICE, self.spool, MqttTransport(Endpoint("localhost", port, DEVICE, lambda: tls)), self.clock, settings,
             on_desired=lambda _wish: None, on_command=lambda _command: None, dice=lambda: 0.05,
         )  # fmt: skip
         rows = np.random.default_rng(1).uniform(0, 10, (50, 3)).astype(np.float32)
@@ -123,10 +123,17 @@ class Field:
         self.store.close()
 
     def device(
-        self, *, files: Files | None = None, clock: Clock | None = None, spool: Path | None = None, cap_bytes: int = 8_000_000
+        self,
+        *,
+        files: Files | None = None,
+        clock: Clock | None = None,
+        spool: Path | None = None,
+        cap_bytes: int = 8_000_000,
     ) -> FieldDevice:
         place = spool or self.folder / "spool"
-        return FieldDevice(place, self.link.port, self.authority, files=files, clock=clock, cap_bytes=cap_bytes)
+        return FieldDevice(
+            place, self.link.port, self.authority.context(DEVICE), files=files, clock=clock, cap_bytes=cap_bytes
+        )
 
     def arrived(self) -> list[int]:
         """Return the running indexes at the hub, in order."""

@@ -188,6 +188,65 @@ def _restore(path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
 
 
+class SickDisk(OsFiles):
+    """A disk that refuses every change while `ail` holds an error number: full, read-only or broken."""
+
+    def __init__(self) -> None:
+        self.ail: int | None = None
+        self.refused = 0
+
+    def create(self, path: Path) -> Appender:
+        """Open a file for appending, empty."""
+        self._well()
+        return _SickAppender(self, super().create(path))
+
+    def append(self, path: Path) -> Appender:
+        """Open a file for appending."""
+        self._well()
+        return _SickAppender(self, super().append(path))
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file."""
+        self._well()
+        super().truncate(path, size)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename."""
+        self._well()
+        super().rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """Remove."""
+        self._well()
+        super().unlink(path)
+
+    def _mkdir(self, path: Path) -> None:
+        self._well()
+        super()._mkdir(path)
+
+    def _well(self) -> None:
+        if self.ail is not None:
+            self.refused += 1
+            raise OSError(self.ail, os.strerror(self.ail))
+
+
+class _SickAppender:
+    def __init__(self, disk: SickDisk, file: Appender) -> None:
+        self._disk = disk
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        self._disk._well()
+        self._file.write(data)
+
+    def sync(self) -> None:
+        self._disk._well()
+        self._file.sync()
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class FullDisk(OsFiles):
     """A disk with `room` bytes left; a write that exceeds it writes what fits, then fails with ENOSPC."""
 
