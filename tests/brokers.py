@@ -113,6 +113,17 @@ def _program() -> str:
     return found
 
 
+def make_plain_broker(folder: Path) -> Mosquitto:
+    """Configure a site's own broker on a free port of this machine: no TLS, anybody may; it is not started."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "mosquitto.conf").write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n", encoding="ascii"
+    )
+    return Mosquitto(folder, port)
+
+
 def make_broker(folder: Path, authority: TestAuthority, *, days: tuple[float, float] = _DAYS) -> Mosquitto:
     """Configure a broker on a free port, with a certificate for those days; it is not started."""
     with socket.socket() as probe:

@@ -1,0 +1,390 @@
+"""Sources over real parts: a broker, child processes, a pty for a serial line, an installed plug-in, the agent's process.
+
+No camera and no serial device is at hand here: a program that writes frames stands for the one, a pty for the other.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from tests.brokers import Mosquitto, make_plain_broker
+from tests.unit.device.inference.bundles import manifest
+
+from sprat_device.board.clock import SystemClock
+from sprat_device.board.settings import InputSettings
+from sprat_device.contract.manifest import Manifest, TensorSpec
+from sprat_device.contract.phases import Reason
+from sprat_device.inference.sources import open_inlet, reopening
+from sprat_device.inference.sources.reading import Reading, Source
+
+pytestmark = pytest.mark.integration
+_MOST_S = 20
+
+
+class Line:
+    """One source with what it tells."""
+
+    def __init__(self, described: Manifest | None = None, state: Path | None = None, **given: Any) -> None:
+        self.told: list[tuple[str, Mapping[str, object]]] = []
+        settings = replace(InputSettings("tiny", "stdin"), **given)
+        inlet = open_inlet(settings, SystemClock(), lambda code, detail: self.told.append((code, detail)), state=state)
+        self.source: Source = inlet.fitted(described or manifest())
+
+    def read(self, count: int) -> list[Reading]:
+        found: list[Reading] = []
+        until = time.monotonic() + _MOST_S
+        while len(found) < count:
+            assert time.monotonic() < until, (found, self.told)
+            if (reading := self.source.read(0.1)) is not None:
+                found.append(reading)
+        return found
+
+    def until(self, code: str) -> Mapping[str, object]:
+        """Read until an event of this kind was told."""
+        until = time.monotonic() + _MOST_S
+        while not (found := [detail for told, detail in self.told if told == code]):
+            assert time.monotonic() < until, self.told
+            self.source.read(0.05)
+        return found[-1]
+
+
+@pytest.fixture
+def open_line() -> Iterator[Callable[..., Line]]:
+    opened: list[Line] = []
+
+    def open_(*args: Any, **given: Any) -> Line:
+        opened.append(Line(*args, **given))
+        return opened[-1]
+
+    yield open_
+    for line in opened:
+        line.source.close()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reopen within a fraction of a second."""
+    monkeypatch.setattr(reopening, "_LEAST_S", 0.05)
+    monkeypatch.setattr(reopening, "_MOST_S", 0.2)
+
+
+def rows(readings: list[Reading]) -> list[Any]:
+    return [reading.inputs["x"].tolist() for reading in readings]
+
+
+def program(*lines: str) -> tuple[str, ...]:
+    return sys.executable, "-c", "\n".join(("import os, signal, sys, time", *lines))
+
+
+# A child's output
+
+
+def test_a_camera_command_gives_frames_and_is_killed_with_its_own_children(
+    tmp_path: Path, open_line: Callable[..., Line]
+) -> None:
+    # Stands for `libcamera-vid --codec yuv420 -o -`, which ignores SIGTERM while it is busy, with a child of its own.
+    command = program(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "if os.fork() == 0:",
+        f"    open({str(tmp_path / 'child')!r}, 'w').write(str(os.getpid()))",
+        "    time.sleep(600)",
+        "sys.stderr.write('sensor found\\n'); sys.stderr.flush()",
+        "for n in range(10**9):",
+        "    sys.stdout.buffer.write(bytes([n % 256]) * 16 + bytes([128]) * 8); sys.stdout.flush(); time.sleep(0.01)",
+    )
+    described = manifest(inputs=(TensorSpec("x", "uint8", (1, 4, 4, 3)),))
+    line = open_line(
+        described, kind="command", command=command, format="raw", pixels="yuv420", width=4, height=4, newest=True
+    )
+    first, second = line.read(2)
+    assert first.inputs["x"].shape == (4, 4, 3)
+    assert len(set(first.inputs["x"].ravel().tolist())) == 1  # gray: U and V are at their middle
+    assert second.inputs["x"][0, 0, 0] != first.inputs["x"][0, 0, 0]
+    line.source.close()
+    child = int((tmp_path / "child").read_text())
+    until = time.monotonic() + 5
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_command_that_ends_is_started_anew_and_its_words_are_logged(
+    open_line: Callable[..., Line], caplog: pytest.LogCaptureFixture
+) -> None:
+    command = program("print('[1, 2, 3]', flush=True)", "[print('trouble', n, file=sys.stderr) for n in range(500)]")
+    line = open_line(kind="command", command=command)
+    first, second, third = line.read(3)
+    assert rows([first, second, third]) == [[1, 2, 3]] * 3
+    assert [first.begins, second.begins, third.begins] == [False, True, True]
+    assert line.told[0] == ("source-failed", {"detail": f"{Path(sys.executable).name} ended with 0"})
+    assert line.told[1][0] == "source-back"
+    said = [record.message for record in caplog.records if "trouble" in record.message]
+    assert 20 <= len(said) <= 20 * 3  # of 500 for each run
+
+
+def test_a_command_that_does_not_exist_is_told_and_tried_again(open_line: Callable[..., Line]) -> None:
+    line = open_line(kind="command", command=("/nowhere/camera",))
+    assert line.until("source-failed") == {"detail": "/nowhere/camera: No such file or directory"}
+
+
+def test_garbage_between_lines_is_a_fault_each(open_line: Callable[..., Line]) -> None:
+    command = program(
+        "sys.stdout.buffer.write(b'[1, 2, 3]\\n\\x00\\xff\\xfe garbage\\n{\"x\": \\n[4, 5, 6]\\n')",
+        "sys.stdout.flush(); time.sleep(600)",
+    )
+    found = open_line(kind="command", command=command).read(4)
+    assert [reading.fault and reading.fault.reason for reading in found] == [
+        None,
+        Reason.INPUT_UNREADABLE,
+        Reason.INPUT_UNREADABLE,
+        None,
+    ]
+
+
+def test_a_command_that_falls_silent_is_told(open_line: Callable[..., Line]) -> None:
+    command = program(
+        "print('[1, 2, 3]', flush=True)", "time.sleep(0.8)", "print('[4, 5, 6]', flush=True)", "time.sleep(600)"
+    )
+    line = open_line(kind="command", command=command, stalled_after_s=0.3)
+    line.read(1)
+    line.until("source-stalled")
+    (reading,) = line.read(1)
+    assert reading.begins
+    assert [code for code, _detail in line.told] == ["source-stalled", "source-flowing"]
+
+
+# A serial line
+
+
+class Wire:
+    """A pty behind a name, which can be unplugged and plugged in again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plug()
+
+    def plug(self) -> None:
+        self.ours, self._theirs = pty.openpty()
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(os.ttyname(self._theirs))
+
+    def unplug(self) -> None:
+        self.path.unlink(missing_ok=True)
+        os.close(self._theirs)
+        os.close(self.ours)
+
+
+def test_a_serial_line_is_read_raw_and_opened_anew_after_unplugging(
+    tmp_path: Path, open_line: Callable[..., Line]
+) -> None:
+    wire = Wire(tmp_path / "ttyUSB0")
+    line = open_line(kind="serial", path=str(wire.path), baud=57600, format="csv")
+    assert line.source.read(0) is None  # opens it
+    os.write(wire.ours, b"1, 2, 3\r\n4,5,6\r\n")
+    assert rows(line.read(2)) == [[1, 2, 3], [4, 5, 6]]
+    wire.unplug()
+    line.until("source-failed")
+    wire.plug()
+    until = time.monotonic() + _MOST_S
+    found: Reading | None = None
+    while found is None:
+        assert time.monotonic() < until
+        os.write(wire.ours, b"7,8,9\r\n")  # what came before it was opened is left out
+        found = line.source.read(0.1)
+    assert (found.inputs["x"].tolist(), found.begins) == ([7, 8, 9], True)
+    assert [code for code, _detail in line.told] == ["source-failed", "source-back"]
+    wire.unplug()
+
+
+def test_binary_records_of_a_serial_line_pass_unchanged(tmp_path: Path, open_line: Callable[..., Line]) -> None:
+    wire = Wire(tmp_path / "ttyACM0")
+    described = manifest(inputs=(TensorSpec("x", "uint8", (1, 256)),))
+    line = open_line(described, kind="serial", path=str(wire.path), format="raw")
+    assert line.source.read(0) is None
+    every = bytes(range(256))  # among them what a terminal would take for control characters
+    os.write(wire.ours, every)
+    assert rows(line.read(1)) == [list(every)]
+    wire.unplug()
+
+
+def test_a_path_that_is_no_serial_line_is_told(tmp_path: Path, open_line: Callable[..., Line]) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("1,2,3\n")
+    line = open_line(kind="serial", path=str(plain))
+    assert line.until("source-failed") == {"detail": f"{plain}: is no serial line"}
+
+
+# A topic of a local broker
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    made = make_plain_broker(tmp_path)
+    made.start()
+    yield made
+    made.kill()
+
+
+class Sensor:
+    """A client that publishes."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self.client = paho.Client(CallbackAPIVersion.VERSION2)
+        self.client.connect("127.0.0.1", broker.port)
+        self.client.loop_start()
+
+    def say(self, payload: bytes) -> None:
+        self.client.publish("site/one", payload, qos=1).wait_for_publish(_MOST_S)
+
+    def end(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def wait_for_first(line: Line, sensor: Sensor) -> None:
+    """Publish until the subscription stands."""
+    until = time.monotonic() + _MOST_S
+    while line.source.read(0.1) is None:
+        assert time.monotonic() < until, line.told
+        sensor.say(b"[0, 0, 0]")
+    while line.source.read(0.2) is not None:
+        pass
+
+
+def test_messages_of_a_topic_become_readings_over_a_broker_that_dies(
+    broker: Mosquitto, open_line: Callable[..., Line]
+) -> None:
+    line = open_line(kind="mqtt", port=broker.port, topic="site/+", qos=1)
+    sensor = Sensor(broker)
+    wait_for_first(line, sensor)
+    sensor.say(b'{"a": 1, "b": 2, "c": 3}')
+    sensor.say(b"nonsense")
+    good, bad = line.read(2)
+    assert rows([good]) == [[1, 2, 3]]
+    assert bad.fault is not None
+    sensor.end()
+    broker.kill()
+    assert "connection lost" in str(line.until("source-failed")["detail"])
+    broker.start()
+    sensor = Sensor(broker)
+    until = time.monotonic() + _MOST_S
+    while (reading := line.source.read(0.1)) is None:
+        assert time.monotonic() < until, line.told
+        sensor.say(b"[9, 9, 9]")
+    assert reading.begins
+    assert [code for code, _detail in line.told] == ["source-failed", "source-back"]
+    sensor.end()
+
+
+def test_a_topic_that_floods_drops_the_oldest_and_counts_them(
+    broker: Mosquitto, open_line: Callable[..., Line]
+) -> None:
+    line = open_line(kind="mqtt", port=broker.port, topic="site/one", format="raw", queue=8)
+    sensor = Sensor(broker)
+    wait_for_first_raw = np.zeros(3, np.float32).tobytes()
+    until = time.monotonic() + _MOST_S
+    while line.source.read(0.1) is None:
+        assert time.monotonic() < until, line.told
+        sensor.say(wait_for_first_raw)
+    while line.source.read(0.2) is not None:
+        pass
+    for n in range(1, 101):
+        sensor.say(np.full(3, n, np.float32).tobytes())
+    time.sleep(0.5)  # the client's own thread takes them in
+    found = line.read(8)
+    assert [row[0] for row in rows(found)] == list(range(93, 101))
+    assert [reading.begins for reading in found] == [True] + [False] * 7
+    assert line.told == [("source-overflow", {"dropped": 92})]
+    sensor.end()
+
+
+def test_a_broker_that_is_not_there_is_told_and_closing_does_not_hang(open_line: Callable[..., Line]) -> None:
+    line = open_line(kind="mqtt", port=1, topic="site/one")
+    assert "no connection" in str(line.until("source-failed")["detail"])
+    line.source.close()  # would wait for ever, and the test's own time limit end it
+
+
+# A plug-in
+
+PLUGIN = """
+import time
+class Gauge:
+    def __init__(self, options):
+        self.left = options["count"]
+        self.value = options["value"]
+    def read(self, timeout_s):
+        if not self.left:
+            raise RuntimeError("the sensor is warm")
+        self.left -= 1
+        return {"a": self.value, "b": 2, "c": 3}
+    def close(self):
+        pass
+class Hanging(Gauge):
+    def read(self, timeout_s):
+        time.sleep(600)
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package by hand: a module and its entry points."""
+    (tmp_path / "gauges.py").write_text(PLUGIN)
+    about = tmp_path / "gauges-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: gauges\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[sprat.sources]\ngauge = gauges:Gauge\nhanging = gauges:Hanging\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plug_in_that_raises_is_told_and_begun_anew(open_line: Callable[..., Line]) -> None:
+    line = open_line(kind="plugin", plugin="gauge", options={"count": 2, "value": 7})
+    found = line.read(3)
+    assert rows(found) == [[7, 2, 3]] * 3
+    assert [reading.begins for reading in found] == [False, False, True]
+    assert line.told[0] == ("source-failed", {"detail": "plug-in gauge: RuntimeError: the sensor is warm"})
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plug_in_that_hangs_holds_nothing_up(open_line: Callable[..., Line]) -> None:
+    line = open_line(kind="plugin", plugin="hanging", options={"count": 1, "value": 1}, stalled_after_s=0.2)
+    line.until("source-stalled")
+    line.source.close()  # would wait for ever, and the test's own time limit end it
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plug_in_that_is_not_installed_is_named(open_line: Callable[..., Line]) -> None:
+    line = open_line(kind="plugin", plugin="gage")
+    detail = str(line.until("source-failed")["detail"])
+    assert "(found: gauge, hanging); did you mean 'gauge'?" in detail
+
+
+# Standard input, in a process of its own
+
+
+def test_standard_input_is_read_as_records_until_its_end() -> None:
+    code = (
+        "from dataclasses import replace\n"
+        "from tests.unit.device.inference.bundles import manifest\n"
+        "from sprat_device.board.clock import SystemClock\n"
+        "from sprat_device.board.settings import InputSettings\n"
+        "from sprat_device.inference.sources import open_inlet\n"
+        "settings = replace(InputSettings('tiny', 'stdin'), format='raw')\n"
+        "source = open_inlet(settings, SystemClock(), print).fitted(manifest())\n"
+        "while (reading := source.read(2)) is not None: print(reading.index, reading.inputs['x'].tolist())\n"
+    )
+    payload = np.arange(7, dtype=np.float32).tobytes()  # two records and a rest
+    done = subprocess.run([sys.executable, "-c", code], input=payload, capture_output=True, check=True, timeout=60)
+    assert done.stdout.decode().splitlines() == ["0 [0.0, 1.0, 2.0]", "1 [3.0, 4.0, 5.0]"]
