@@ -68,7 +68,9 @@ def _throughput(bench: Bench) -> list[Row]:
             "throughput", bench.resnet8, runtime, *((5, 1.0) if bench.quick else (9, 3.0)), runtime=runtime
         )
         rows.append(
-            _paired(f"agent, ResNet-8 int8 on {runtime}", found["agent"], "inf/s", "bare invoke", found["bare"], goal)
+            _paired(
+                f"agent, ResNet-8 int8 on {runtime}", found["agent"], "inf/s", "bare invoke", found["bare"], goal=goal
+            )
         )
     return rows
 
@@ -77,7 +79,7 @@ def _spool(bench: Bench) -> list[Row]:
     found = bench.run("spool", 5 if bench.quick else 9, 200 if bench.quick else 600)
     what = f"200 B records, durable per {found['per_commit']}"
     return [
-        _paired(f"spool, {what}", found["spool"], "rec/s", "write + fdatasync", found["bare"], ">= 0.8"),
+        _paired(f"spool, {what}", found["spool"], "rec/s", "write + fdatasync", found["bare"], goal=">= 0.8"),
         _paired(f"spool, {what}", found["spool"], "rec/s", "SQLite FULL", found["sqlite"]),
         Row("device", "spool, bytes written to the disk", found["spool_bytes"], "B/rec", "bytes of a record", 200, "<= 1.35"),
         Row("device", "SQLite FULL, bytes written to the disk", found["sqlite_bytes"], "B/rec", "bytes of a record", 200),
@@ -86,8 +88,11 @@ def _spool(bench: Bench) -> list[Row]:
 
 def _wire(bench: Bench) -> list[Row]:
     found = bench.run("wire", bench.digits, bench.digits_rows)
-    return [Row("device", "wire, a prediction with 10 scores", found["frame"], "B", "JSON per record", found["json"], "<= 32", "value",
-                f"({found['count']} predictions)")]  # fmt: skip
+    return [
+        Row("device", f"wire, a prediction with 10 scores, {what}", sizes["frame"], "B", "JSON per record", sizes["json"],
+            "<= 32", "value", f"({sizes['count']} in a frame)")
+        for what, sizes in (("at random", found["random"]), ("digits' own", found["model"]))
+    ]  # fmt: skip
 
 
 def _disk(bench: Bench) -> list[Row]:
@@ -125,7 +130,7 @@ def _memory(bench: Bench) -> list[Row]:
 
 
 def _paired(
-    figure: str, values: Sequence[float], unit: str, reference: str, beside: Sequence[float], goal: str = ""
+    figure: str, values: Sequence[float], unit: str, reference: str, beside: Sequence[float], *, goal: str = ""
 ) -> Row:
     """Make a row of rounds that were run by turns: the pair of the median ratio stands for all."""
     pairs = sorted(zip(values, beside, strict=True), key=lambda pair: pair[0] / pair[1])

@@ -11,7 +11,6 @@ from sprat import settings
 from sprat.compiler.build import build
 from sprat.compiler.result import BuildResult
 
-
 TARGET = "generic-x86_64"
 
 
