@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from sprat.errors import Refused
 from sprat.hub import http
 from sprat.hub.access import require_declared
-from sprat.hub.api import device_port, devices, hub, releases, rollouts, telemetry
+from sprat.hub.api import boards, device_port, devices, hub, releases, rollouts, telemetry
 from sprat.hub.console import console_router
 from sprat.hub.demo_broker import warning_of
 from sprat.hub.folder import HubFolder, write_private
@@ -47,7 +47,8 @@ def console_app(services: Services) -> FastAPI:
 def device_app(services: Services) -> FastAPI:
     """Put the port for devices together."""
     app = _app(services)
-    app.include_router(device_port.router)
+    for part in (device_port, boards):
+        app.include_router(part.router)
     require_declared(app)
     return app
 

@@ -81,6 +81,11 @@ class HubFolder:
         return self.root / "uploads"
 
     @property
+    def wheelhouses(self) -> Path:
+        """What boards install the agent from; `sprat wheelhouse --out` writes here."""
+        return self.root / "wheelhouses"
+
+    @property
     def logs(self) -> Path:
         """What the hub's child processes say."""
         return self.root / "logs"

@@ -15,6 +15,7 @@ from sprat.hub.rollouts.dispatch import Dispatcher
 from sprat.hub.store.fleet import FleetStore
 from sprat.hub.store.rollouts import RolloutStore
 from sprat.hub.store.telemetry import TelemetryStore
+from sprat.hub.wheelhouses import Wheelhouses
 from sprat_device.contract.ids import DeviceId
 
 
@@ -35,6 +36,11 @@ class Services:
     names: tuple[str, ...]
     """Names and addresses in the hub's certificate; the first is the one that devices are told."""
     now_us: Callable[[], int]
+
+    @property
+    def wheelhouses(self) -> Wheelhouses:
+        """What boards install the agent from."""
+        return Wheelhouses(self.folder.wheelhouses)
 
 
 def revoke(services: Services, device: DeviceId, who: str) -> None:

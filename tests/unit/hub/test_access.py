@@ -20,7 +20,7 @@ from sprat.hub.store.rows import Role
 
 OPEN_TO_ALL = {
     "GET /login", "POST /login", "POST /api/session", "GET /assets/{name}",
-    "GET /v1/ca.pem", "GET /v1/root.json", "POST /v1/enrol",
+    "GET /v1/ca.pem", "GET /v1/root.json", "POST /v1/enrol", "GET /v1/agent/{sha256}",
 }  # fmt: skip
 ORIGIN = {"origin": "http://testserver"}
 

@@ -14,7 +14,7 @@ from sprat.errors import WrongUse
 
 NOUNS = {
     "hub": ("init", "run", "status"),
-    "enrol": ("token", "list", "revoke"),
+    "enrol": ("token", "replace", "list", "revoke"),
     "fleet": ("list", "show", "label", "set"),
     "rollout": ("plan", "start", "list", "show", "watch", "pause", "resume", "abort"),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -76,8 +76,10 @@ class Wheelhouse:
 
     def dump(self) -> bytes:
         """Encode; the same wheelhouse gives the same bytes."""
-        plain = {**self.extra, "schema": SCHEMA, **{k: v for k, v in asdict(self).items() if k != "extra"}}
-        return (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode()
+        return (json.dumps(self._plain(), indent=1, sort_keys=True) + "\n").encode()
+
+    def _plain(self) -> dict[str, object]:
+        return {**self.extra, "schema": SCHEMA, **{k: v for k, v in asdict(self).items() if k != "extra"}}
 
     def _wheel(self, project: str) -> HouseFile:
         found = [file for file in self.files if file.name.startswith(f"wheels/{project}-")]
@@ -95,6 +97,11 @@ def parse(raw: bytes) -> Wheelhouse:
     except (ValueError, RecursionError) as exc:
         raise ContractError(f"wheelhouse: {MANIFEST} is not JSON; build or copy it again") from exc
     return _read(document)
+
+
+def dump_list(houses: Iterable[Wheelhouse]) -> bytes:
+    """Encode a hub's answer: every wheelhouse that it has."""
+    return json.dumps({"wheelhouses": [house._plain() for house in houses]}).encode()
 
 
 def parse_list(raw: bytes) -> tuple[Wheelhouse, ...]:

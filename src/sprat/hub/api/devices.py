@@ -17,6 +17,7 @@ from sprat.hub.fleet.enrolment import Wanted
 from sprat.hub.services import Services, revoke
 from sprat.hub.store.fleet_twins import ReportedTwin
 from sprat.hub.store.rows import Device
+from sprat.publish.wheelhouse import line
 from sprat_device.contract.ids import DeviceId, channel, device_id, model_name
 from sprat_device.contract.twin import Desired, Detail, TelemetrySettings
 
@@ -61,7 +62,7 @@ def make_token(hub: Hub, person: Operator, new: NewToken) -> dict[str, Any]:
     token = hub.enrolment.make_token(wanted, hub.releases.root_sha256(), person.name)
     expires_us = hub.now_us() + new.ttl_s * 1_000_000
     return {"token": token.dump(), "device": new.device, "channel": new.channel, "models": new.models,
-            "expires_us": expires_us}  # fmt: skip
+            "expires_us": expires_us, **_lines(hub, token.dump())}  # fmt: skip
 
 
 @router.get("/api/tokens")
@@ -143,6 +144,17 @@ def describe(device: Device, reported: ReportedTwin | None, desired: Desired | N
         "reported": asdict(reported.twin) if reported else None,
         "reported_us": reported.received_us if reported else 0,
         "desired": asdict(desired) if desired else None,
+    }
+
+
+def _lines(hub: Services, token: str) -> dict[str, str]:
+    """Return where devices reach this hub, and the lines that bring the agent onto a board; empty where they cannot."""
+    url = str((hub.folder.running() or {}).get("device_url", ""))
+    agent = hub.wheelhouses.newest_agent()
+    return {
+        "hub": url,
+        "setup": line.online(url, agent, token) if url and agent else "",
+        "setup_offline": line.offline(url, token) if url else "",
     }
 
 

@@ -151,6 +151,12 @@ class Enrolment:
         wanted = token.device or request.device or f"sprat-{secrets.token_hex(4)}"
         device = device_id(wanted)
         self._require_free(device)
+        if not token.device and self.store.devices.get(device) is not None:
+            # Else any token of the fleet would do to step into the place of a device that was lost.
+            raise Refused(
+                "id-was-used",
+                f"device id {device!r} belonged to a device; make a token for it: sprat enrol replace {device}",
+            )
         return Device(device, token.channel, token.models, token.labels, now_us, facts=request.facts)
 
     def _require_free(self, device: DeviceId) -> None:
