@@ -6,6 +6,7 @@ rollout, is killed with -9 and started again, and is stopped. Every number is as
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ CHANNEL: Final = "canary"
 FIRST: Final = "int8-full"
 SECOND: Final = "float32"
 _COUNTED: Final = ("acked", "spooled", "open", "evicted", "damaged")
+_WORRYING: Final = re.compile(r"Traceback|Warning|\b(ERROR|CRITICAL)\b")
 _WAIT_S: Final = 180
 """Long, since an emulated core is slow; nothing here measures time."""
 
@@ -168,13 +170,18 @@ def _back_after_the_kill(field: Field, name: str) -> None:
 def _ends(field: Field, name: str, board: LabDevice) -> None:
     """Stop the agent and balance both ledgers: the board's own, and the hub's."""
     field.table.show(name, "agent's exit code on SIGTERM", board.stop(), expected=0)
+    log = board.log.read_text(errors="replace")
+    wrong = [line for line in log.splitlines() if _WORRYING.search(line)]
+    if wrong:
+        field.table.tell(log, lines=40)
+    field.table.show(name, "errors and warnings in the agent's log", len(wrong), expected=0)
     status = field.shell.device(board.python, "status", "--state", str(board.state))
     own = status["report"]["ledger"]
-    wrong = {lane: row for lane, row in own.items() if row["produced"] != sum(row[count] for count in _COUNTED)}
+    unequal = {lane: row for lane, row in own.items() if row["produced"] != sum(row[count] for count in _COUNTED)}
     produced = sum(row["produced"] for row in own.values())
     lost = sum(row["evicted"] + row["damaged"] for row in own.values())
-    told = f"{produced} records, {lost} lost, {len(wrong)} lanes off balance"
-    field.table.show(name, "the board's ledger", told, expected="0 lost, 0 off balance", ok=not wrong and lost == 0)
+    told = f"{produced} records, {lost} lost, {len(unequal)} lanes off balance"
+    field.table.show(name, "the board's ledger", told, expected="0 lost, 0 off balance", ok=not unequal and lost == 0)
     lanes = field.hub.client.ledger(name)
     counts = {what: sum(lane[what] for lane in lanes.values()) for what in ("missing", "evicted", "damaged")}
     told = ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -31,6 +31,10 @@ class Table:
         self.rows.append(row)
         print(f"   {_line(row)}", file=sys.stderr)
 
+    def tell(self, log: str, *, lines: int = 15) -> None:
+        """Show the end of a log that explains the row to come."""
+        print("\n".join(f"   | {line}" for line in log.strip().splitlines()[-lines:]), file=sys.stderr)
+
     def text(self) -> str:
         """Return the whole table, in columns."""
         rows = sorted(self.rows, key=lambda row: row.machine)  # they come from several threads

@@ -33,10 +33,11 @@ def run(board: Board, table: Table) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     last = (done.stdout.strip().splitlines() or [done.stderr.strip()])[-1]
-    (work / "units.log").write_text(done.stdout + done.stderr)
     passed = re.search(r"\d+ passed", last)
     told = re.sub(r"=+ ?| in [\d.]+s.*", "", last)
     ok = done.returncode == 0 and passed is not None
+    if not ok:
+        table.tell(done.stdout + done.stderr, lines=40)
     table.show(board.name, f"unit tests of the wheel: {', '.join(PLACES)}", told, expected="all pass", ok=ok)
 
 
