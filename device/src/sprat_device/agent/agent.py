@@ -90,7 +90,7 @@ class Agent:
         self._log = log
         self._runs = runs or Runs(state, files, boot_id=clock.boot_id)
         self._healed = healed
-        self._streams = Streams(state, settings, clock, recorder, installer, work=work)
+        self._streams = Streams(state, settings, clock, recorder, installer, work=work, runtimes=runtimes)
         self._desired = DesiredState(state, files)
         self._reporter = Reporter(
             state, files, clock, identity=identity, installer=installer, streams=self._streams, recorder=recorder,
@@ -140,7 +140,7 @@ class Agent:
 
     def _stop(self) -> None:
         self._notifier.stopping()
-        self._installer.stop()
+        self._care.attempt("install", self._installer.stop)
         self._reporter.report(self._desired.current, force=True)
         self._recorder.event("agent-stopped", {})
         self.stuck = self._streams.stop(_STREAMS_END_S)
@@ -149,7 +149,7 @@ class Agent:
         if not self._uplink.stop(_UPLINK_ENDS_S):
             self.stuck.append("uplink")
         if "spool writer" not in self.stuck:  # else it holds the spool's lock
-            self._spool.close()
+            self._care.attempt("spool", self._spool.close)
 
     # Keeping house
 
@@ -174,6 +174,8 @@ class Agent:
 
     def _look_seldom(self) -> None:
         self._notifier.status(self._summed_up())
+        if (told := self._installer.desired()) is not None:
+            self._take(told)
         if self._desired.keep():
             self._follow_wishes()
         if self._healed():
@@ -214,10 +216,13 @@ class Agent:
     def _follow_wishes(self) -> None:
         self._recorder.apply(self._desired.current.telemetry)
         self._reloader.follow(self._desired.current)
+        self._installer.maintain(self._desired.current.maintenance)
         self._care.attempt("offers", self._take_offers)
 
     def _reload(self) -> str:
-        return self._reloader.reload(self._desired.current)
+        told = self._reloader.reload(self._desired.current)
+        self._warn_of_unfed_models()
+        return told
 
     def _begin_anew(self) -> None:
         self._anew = True

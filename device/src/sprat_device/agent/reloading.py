@@ -74,11 +74,11 @@ class Reloader:
         self.current = fresh
         waiting = [key for key in changed if not self._is_live(key)]
         applied = [key for key in changed if key not in waiting]
-        for name in dict.fromkeys(key.partition(".")[0] for key in applied):
-            self._live[name](fresh)
         if applied:
             _LOG.info("settings changed by the %s: %s", said_by, ", ".join(applied))
             self._recorder.event("settings-applied", {"by": said_by, "settings": applied})
+        for name in dict.fromkeys(key.partition(".")[0] for key in applied):
+            self._live[name](fresh)
         if waiting:
             _LOG.warning("these settings count after a restart: %s", ", ".join(waiting))
             self._recorder.event("restart-needed", {"by": said_by, "settings": waiting})
