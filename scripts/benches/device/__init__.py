@@ -58,7 +58,7 @@ def measure(*, quick: bool) -> list[Row]:
         pythons = {"tflite": tflite, "litert": Path(sys.executable)}
         resnet8, (digits, digits_rows) = models.resnet8(folder), models.digits(folder)
         bench = Bench(folder, pythons, resnet8, digits, digits_rows, quick)
-        return [row for part in (_throughput, _spool, _wire, _disk, _memory) for row in part(bench)]
+        return [row for part in PARTS for row in part(bench)]
 
 
 def _throughput(bench: Bench) -> list[Row]:
@@ -129,6 +129,31 @@ def _memory(bench: Bench) -> list[Row]:
     ]
 
 
+def _start(bench: Bench) -> list[Row]:
+    found = bench.run("start", bench.digits, bench.digits_rows, 5 if bench.quick else 15)
+    return [
+        _paired("start, import of the agent", found["import"], "ms", "numpy + tflite-runtime", found["bare import"]),
+        _paired("start to the first prediction", found["first"], "ms", "bare runtime, one invoke", found["bare first"]),
+    ]
+
+
+def _asked(bench: Bench) -> list[Row]:
+    found = bench.run("asked", bench.digits, bench.digits_rows, 1000 if bench.quick else 10_000)
+    return [
+        Row("device", f"on demand, {side}, {at}", found[side][at], "us", f"bare predict, {at}", found["bare"][at])
+        for side in ("tcp raw", "tcp json", "unix raw", "unix json")
+        for at in ("p50", "p99")
+    ]
+
+
+def _cached(bench: Bench) -> list[Row]:
+    found = bench.run("cached", bench.digits, bench.digits_rows, 10_000)
+    return [
+        Row("device", f"cache of {found['entries']} answers, PSS", found["pss_mib"], "MiB", "what it counts itself", found["counted_mib"]),
+        _paired("an input that came before, from the cache", found["hit"], "us", "run again", found["run"]),
+    ]  # fmt: skip
+
+
 def _paired(
     figure: str, values: Sequence[float], unit: str, reference: str, beside: Sequence[float], *, goal: str = ""
 ) -> Row:
@@ -137,3 +162,6 @@ def _paired(
     value, other = pairs[len(pairs) // 2]
     spread = f"({pairs[0][0] / pairs[0][1]:.2f}-{pairs[-1][0] / pairs[-1][1]:.2f}, {len(pairs)} rounds)"
     return Row("device", figure, value, unit, reference, other, goal, spread=spread)
+
+
+PARTS = (_throughput, _spool, _wire, _disk, _memory, _start, _asked, _cached)

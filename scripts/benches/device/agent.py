@@ -105,3 +105,11 @@ def rows_of(path: Path | None, session: Session) -> dict[str, np.ndarray[Any, An
         spec.name: dice.uniform(spec.minimum, spec.maximum, (64, *spec.shape[1:])).astype(np.float32)
         for spec in session.manifest.inputs
     }
+
+
+def pss_mib() -> float:
+    """Return what this process takes of the memory, its share of what is shared included."""
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError("/proc/self/smaps_rollup: no Pss")

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from agent import rows_of, running
+from agent import pss_mib, rows_of, running
 
 from sprat_device.inference.session import Session
 
@@ -26,15 +26,8 @@ def main(bundle: Path, rows: Path, inferences: int) -> None:
             for _ in range(SAMPLES):
                 for _ in range(inferences // SAMPLES):
                     loop.step(0.1)
-                pss.append(_pss_mib())
+                pss.append(pss_mib())
     print(json.dumps({"inferences": inferences, "pss_mib": pss}))
-
-
-def _pss_mib() -> float:
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError("/proc/self/smaps_rollup: no Pss")
 
 
 if __name__ == "__main__":
