@@ -20,6 +20,7 @@ from sprat_device.board.clock import SystemClock
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import acks, topics
+from sprat_device.contract.frame import checksum
 from sprat_device.contract.ids import DeviceId
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Prediction, Row
@@ -94,7 +95,7 @@ def test_what_is_acked_is_stored_and_a_duplicate_counts_for_nothing(device: Devi
     raw = frames.predictions(0, 20)
     device.send(raw)
     ack = device.acks.get(timeout=PATIENCE_S)
-    assert ack == acks.Ack(7, Lane.PREDICTIONS, ((0, 0),))
+    assert ack == acks.Ack(7, Lane.PREDICTIONS, ((0, 0),), frames=((0, checksum(raw)),))
     (row,) = store.ledger(DEVICE)
     assert (row.produced, row.stored, row.balanced) == (20, 20, True)
     device.send(raw)

@@ -113,6 +113,7 @@ def _compose(
         return Uplink(
             identity.device, spool, MqttTransport(endpoint), clock, settings.telemetry,
             on_desired=inbox.put, on_command=inbox.put,
+            on_clash=lambda why: recorder.event("identity-clash", {"detail": why}),
         )  # fmt: skip
 
     return Agent(

@@ -96,7 +96,8 @@ OFFERS = st.builds(twin.Offer, TEXTS, NAMES.map(Channel), st.integers(1, 2**40),
 DESIRED = st.builds(
     twin.Desired, TEXTS, COUNTS, st.dictionaries(NAMES, OFFERS, max_size=3), st.dictionaries(NAMES, OFFERS, max_size=1),
     st.builds(twin.TelemetrySettings, st.none() | st.sampled_from(twin.Detail), st.none() | COUNTS),
-    st.dictionaries(TEXTS, PLAIN, max_size=2), st.text(max_size=16), EXTRA,
+    st.dictionaries(TEXTS, PLAIN, max_size=2), st.text(max_size=16),
+    st.dictionaries(TEXTS, st.sampled_from(twin.InputMode), max_size=2), EXTRA,
 )  # fmt: skip
 INSTALLED = st.none() | st.builds(twin.Installed, DIGESTS, COUNTS)
 REPORTED = st.builds(

@@ -24,7 +24,7 @@ from sprat.hub.telemetry import intake
 from sprat.hub.telemetry.worker import Worker, acks
 from sprat_device.contract import summary
 from sprat_device.contract.acks import Ack
-from sprat_device.contract.frame import Ledger
+from sprat_device.contract.frame import Ledger, checksum
 from sprat_device.contract.phases import Lane, Reason
 from sprat_device.contract.records import Row
 from sprat_device.contract.sketch import LogHistogram
@@ -99,9 +99,9 @@ def test_a_conflict_balances_nothing(store: TelemetryStore, writer: TelemetryWri
 
 
 def test_a_whole_frame_of_nonsense_is_acked_and_accounted_for(store: TelemetryStore, writer: TelemetryWriter) -> None:
-    nonsense = read(frames.rows(Lane.SUMMARIES, 0, [Row(summary.CODE, 1, 1, {})]))
-    verdicts = writer.commit([nonsense, nonsense])
-    assert list(acks(verdicts)) == [("d1", Ack(7, Lane.SUMMARIES, ((0, 0),)))]
+    raw = frames.rows(Lane.SUMMARIES, 0, [Row(summary.CODE, 1, 1, {})])
+    verdicts = writer.commit([read(raw), read(raw)])
+    assert list(acks(verdicts)) == [("d1", Ack(7, Lane.SUMMARIES, ((0, 0),), frames=((0, checksum(raw)),)))]
     (row,) = store.ledger()
     assert (row.stored, row.quarantined, row.balanced) == (0, 1, True)
 
@@ -203,9 +203,32 @@ def test_a_batch_is_acked_lane_by_lane(writer: TelemetryWriter) -> None:
     mailbox = Mailbox([*(("d1", raw) for raw in raws), ("d2", raws[0])])
     assert Worker(writer, mailbox, lambda: frames.WALL).step(0) == 4
     assert mailbox.acked == [
-        ("d1", Ack(7, Lane.PREDICTIONS, ((0, 1), (5, 5)))),
-        ("d2", Ack(7, Lane.PREDICTIONS, ((0, 0),))),
+        ("d1", Ack(7, Lane.PREDICTIONS, ((0, 1), (5, 5)), frames=named(dict(zip((0, 1, 5), raws, strict=True))))),
+        ("d2", Ack(7, Lane.PREDICTIONS, ((0, 0),), frames=named({0: raws[0]}))),
     ]
+
+
+def test_two_frames_under_one_key_are_both_named_and_both_kept(store: TelemetryStore, writer: TelemetryWriter) -> None:
+    one, other = frames.predictions(0), frames.predictions(0, first_index=500)
+    mailbox = Mailbox([("d1", one), ("d1", other)])
+    Worker(writer, mailbox, lambda: frames.WALL).step(0)
+    (ack,) = [ack for _, ack in mailbox.acked]
+    assert (ack.new_epoch, ack.frames) == (True, ((0, checksum(one)), (0, checksum(other))))
+    assert [kept.reason for kept in store.quarantine()] == [telemetry_commit.CONFLICT_CODE]
+
+
+def test_other_bytes_under_the_key_of_a_quarantined_frame_are_no_duplicate(
+    store: TelemetryStore, writer: TelemetryWriter
+) -> None:
+    nonsense = frames.rows(Lane.SUMMARIES, 0, [Row(summary.CODE, 1, 1, {})])
+    whole = frames.rows(Lane.SUMMARIES, 0, [told(40)])
+    outcomes = [writer.commit([read(raw)])[0].outcome for raw in (nonsense, whole, whole, nonsense)]
+    assert outcomes == [Outcome.QUARANTINED, Outcome.CONFLICT, Outcome.CONFLICT, Outcome.QUARANTINED]
+    assert {kept.reason for kept in store.quarantine()} == {intake.BAD_BODY, telemetry_commit.CONFLICT_CODE}
+
+
+def named(raws: dict[int, bytes]) -> tuple[tuple[int, int], ...]:
+    return tuple((seq, checksum(raw)) for seq, raw in raws.items())
 
 
 @given(st.lists(st.integers(0, 40)))

@@ -101,6 +101,12 @@ def open_frame(raw: bytes) -> Frame:
     return Frame(header, raw[header_size:], raw)
 
 
+def checksum(raw: bytes) -> int:
+    """Return the checksum in the header of a whole frame; its bytes are not checked again."""
+    (crc,) = struct.unpack_from("<I", raw, HEADER_SIZE - _CRC_SIZE)
+    return int(crc)
+
+
 def peek(raw: bytes | memoryview) -> tuple[FrameHeader, int]:
     """Read the header alone (no CRC check): the header and its size, so a reader knows where the frame ends."""
     if len(raw) < HEADER_SIZE:

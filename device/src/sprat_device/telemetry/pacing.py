@@ -20,11 +20,18 @@ RESEND_CAP_S: Final = 600.0
 QUIET_S: Final = 2.0
 RECONNECT_S: Final = 1.0
 RECONNECT_CAP_S: Final = 300.0
+CLASH_S: Final = 30.0
+"""From here on doubles the delay of a device whose session another one takes: each shall have a while to itself."""
 
 
 def reconnect_delay(attempt: int, *, dice: float) -> float:
     """Return seconds before the next attempt: full jitter (Brooker, AWS Architecture Blog, 2015)."""
     return dice * min(RECONNECT_CAP_S, RECONNECT_S * 2.0 ** min(attempt, 30))
+
+
+def clash_delay(clashes: int, *, dice: float) -> float:
+    """Return seconds before the next attempt of a device that shares its identity with others: full jitter, and long."""
+    return dice * min(RECONNECT_CAP_S, CLASH_S * 2.0 ** min(clashes, 30))
 
 
 def doubling(attempt: int, *, first_s: float, dice: float) -> float:
@@ -36,6 +43,7 @@ def doubling(attempt: int, *, first_s: float, dice: float) -> float:
 class _Sent:
     again_at: float
     attempt: int
+    checksum: int
 
 
 @dataclass(slots=True)
@@ -52,10 +60,10 @@ class Window:
         limit = max(1, self.limit - self.limit // 4) if backlog else self.limit
         return now >= self._quiet_until and len(self._under_way) < limit
 
-    def sent(self, key: Key, now: float, *, dice: float) -> None:
-        """Note that a frame was sent, for the first time or again."""
+    def sent(self, key: Key, now: float, *, dice: float, checksum: int = 0) -> None:
+        """Note that a frame was sent, for the first time or again, and its checksum."""
         attempt = self._under_way[key].attempt + 1 if key in self._under_way else 0
-        self._under_way[key] = _Sent(now + doubling(attempt, first_s=RESEND_S, dice=dice), attempt)
+        self._under_way[key] = _Sent(now + doubling(attempt, first_s=RESEND_S, dice=dice), attempt, checksum)
 
     def acked(self, epoch: int, lane: Lane, ranges: Iterable[tuple[int, int]], now: float) -> None:
         """Open the window by what the hub has; it is alive, so whatever else is under way is asked again soon."""
@@ -87,6 +95,10 @@ class Window:
     def holds(self, key: Key) -> bool:
         """Tell whether a frame is under way."""
         return key in self._under_way
+
+    def checksum(self, key: Key) -> int | None:
+        """Return the checksum of a frame that is under way."""
+        return self._under_way[key].checksum if key in self._under_way else None
 
     def forget(self, key: Key) -> None:
         """Take out a frame that the spool no longer has."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
+from sprat_device.contract import frame
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.phases import Lane
 from sprat_device.telemetry.pacing import Key, Pace, Window
@@ -55,13 +57,36 @@ class Sending:
         """Return the next frame and count it as under way; None while there is nothing that may go."""
         outgoing = self._again(now) or self._live(now) or self._backlog(now)
         if outgoing is not None:
-            self._window.sent(outgoing.key, now, dice=dice)
+            self._window.sent(outgoing.key, now, dice=dice, checksum=frame.checksum(outgoing.raw))
         return outgoing
 
-    def acked(self, ack: Ack, now: float) -> None:
-        """Free what the hub has."""
-        self._window.acked(ack.epoch, ack.lane, ack.ranges, now)
-        self._spool.ack(ack)
+    def acked(self, ack: Ack, now: float) -> bool:
+        """Free what the hub has of ours; tell whether it names frames of another device under our epoch."""
+        own, foreign = self._own(ack)
+        self._window.acked(own.epoch, own.lane, own.ranges, now)
+        self._spool.ack(own)
+        return foreign
+
+    def _own(self, ack: Ack) -> tuple[Ack, bool]:
+        log = next((log for log in self._spool.logs() if (log.epoch, log.lane) == (ack.epoch, ack.lane)), None)
+        if not ack.frames or log is None:
+            return ack, False
+        own, foreign = set[int](), False
+        for seq, checksum in ack.frames:
+            held = self._checksum(log, seq)
+            if held == checksum:
+                own.add(seq)
+            elif held is not None or seq >= log.next_seq:
+                foreign = True
+        return replace(ack, ranges=_runs(own)), foreign
+
+    def _checksum(self, log: LogState, seq: int) -> int | None:
+        """Return the checksum of a frame that waits here, None where none of that seq does."""
+        under_way = self._window.checksum((log.epoch, log.lane, seq))
+        if under_way is not None:
+            return under_way
+        entry = self._spool.peek(log.epoch, log.lane, start=seq, stop=seq + 1)
+        return frame.checksum(entry[1]) if entry is not None else None
 
     def nobody_listens(self, key: Key, now: float, *, dice: float) -> None:
         """Back off, the hub is not at the broker."""
@@ -101,3 +126,13 @@ class Sending:
 
     def _cursor(self, log: LogState) -> _Cursor:
         return self._cursors.setdefault((log.epoch, log.lane), _Cursor())
+
+
+def _runs(seqs: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    runs: list[tuple[int, int]] = []
+    for seq in sorted(seqs):
+        if runs and runs[-1][1] == seq - 1:
+            runs[-1] = (runs[-1][0], seq)
+        else:
+            runs.append((seq, seq))
+    return tuple(runs)

@@ -23,6 +23,7 @@ from sprat_device.contract.errors import HubUnreachable
 from sprat_device.contract.ids import DeviceId
 
 NO_SUBSCRIBERS: Final = 0x10
+_TAKEN_OVER: Final = 0x8E
 WILL_DELAY_S: Final = 30
 SESSION_EXPIRY_S: Final = 7 * 86_400
 _KEEPALIVE_S: Final = 30
@@ -38,9 +39,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection is gone, or was refused."""
+    """The connection is gone, or was refused; `taken_over`: another client has come under our name."""
 
     why: str
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,7 @@ class MqttTransport:
         self._signals.put(Lost(f"refused: {code}") if refused else Connected(bool(flags.session_present)))
 
     def _on_disconnect(self, _c: paho.Client, _u: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
-        self._signals.put(Lost(str(code)))
+        self._signals.put(Lost(str(code), taken_over=code.value == _TAKEN_OVER))
 
     def _on_publish(self, _c: paho.Client, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
         self._signals.put(Published(mid, code.value, str(code)))

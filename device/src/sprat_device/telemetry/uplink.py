@@ -22,7 +22,7 @@ from sprat_device.contract.errors import ContractError, HubUnreachable
 from sprat_device.contract.ids import DeviceId
 from sprat_device.contract.topics import Kind
 from sprat_device.contract.twin import Desired, Presence
-from sprat_device.telemetry.pacing import Key, reconnect_delay
+from sprat_device.telemetry.pacing import Key, clash_delay, reconnect_delay
 from sprat_device.telemetry.sending import Sending
 from sprat_device.telemetry.spool import Spool
 from sprat_device.telemetry.transport import (
@@ -42,6 +42,9 @@ _WAIT_S: Final = 0.25
 _CONNACK_S: Final = 20.0
 _STEADY_S: Final = 30.0
 """A connection that held this long, or brought an ack, resets the reconnect delay."""
+_ALONE_S: Final = 600.0
+"""A connection that held this long was not taken over by another device of our name."""
+_TELL_CLASH_S: Final = 3600.0
 _log: Final = logging.getLogger(__name__)
 
 
@@ -74,6 +77,7 @@ class Uplink:
         *,
         on_desired: Callable[[Desired], None],
         on_command: Callable[[Command], None],
+        on_clash: Callable[[str], None] = lambda _why: None,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._device = device
@@ -82,6 +86,7 @@ class Uplink:
         self._clock = clock
         self._on_desired = on_desired
         self._on_command = on_command
+        self._on_clash = on_clash
         self._dice = dice
         self._sending = Sending(
             spool, window_frames=settings.window_frames, backlog_bytes_per_s=settings.backlog_bytes_per_s
@@ -90,6 +95,8 @@ class Uplink:
         self._link_since = 0.0
         self._attempt = 0
         self._attempt_at = 0.0
+        self._clashes = 0
+        self._clash_told_at = -_TELL_CLASH_S
         self._frames_sent: dict[int, Key] = {}
         self._reported = b""
         self._reported_is_new = False
@@ -175,13 +182,20 @@ class Uplink:
         except HubUnreachable as exc:
             self._down(str(exc))
 
-    def _down(self, why: str) -> None:
+    def _down(self, why: str, *, taken_over: bool = False) -> None:
         was = self._link
         self._transport.drop()
         now = self._now()
         if was is _Link.UP and now >= self._link_since + _STEADY_S:
             self._attempt = 0
-        delay = reconnect_delay(self._attempt, dice=self._dice())
+        if was is _Link.UP and now >= self._link_since + _ALONE_S:
+            self._clashes = 0
+        if taken_over:
+            delay = clash_delay(self._clashes, dice=self._dice())
+            self._clashes += 1
+            self._tell_clash("another client came to the broker under this device's name")
+        else:
+            delay = reconnect_delay(self._attempt, dice=self._dice())
         self._attempt += 1
         self._link, self._attempt_at = _Link.DOWN, now + delay
         self._frames_sent.clear()
@@ -196,8 +210,8 @@ class Uplink:
         match signal:
             case Connected():
                 self._connected(signal)
-            case Lost(why):
-                self._down(why)
+            case Lost(why, taken_over):
+                self._down(why, taken_over=taken_over)
             case Published(mid, code, why):
                 self._published(mid, code, why)
             case Subscribed(refused):
@@ -242,14 +256,20 @@ class Uplink:
 
     def _ack(self, ack: acks.Ack) -> None:
         try:
-            self._sending.acked(ack, self._now())
-            if ack.new_epoch and ack.epoch in {log.epoch for log in self._spool.logs()[-1:]}:
-                _log.warning("uplink: the hub has other frames under our epoch; a new epoch begins")
+            foreign = self._sending.acked(ack, self._now())
+            if (ack.new_epoch or foreign) and ack.epoch in {log.epoch for log in self._spool.logs()[-1:]}:
                 self._spool.new_epoch()
+                self._tell_clash("the hub has frames of another device under this spool's epoch")
         except OSError as exc:
             # The frames stay or come again: the hub knows them. The disk's trouble shows in the recorder's gaps.
             _log.warning("uplink: ack could not be kept (%s)", exc)
         self._attempt = 0
+
+    def _tell_clash(self, why: str) -> None:
+        _log.warning("uplink: identity clash, %s; enrol a cloned card anew", why)
+        if self._now() >= self._clash_told_at + _TELL_CLASH_S:
+            self._clash_told_at = self._now()
+            self._on_clash(why)
 
     def _command(self, name: str, message: Message) -> None:
         reply = topics.parse(message.reply_to)

@@ -16,7 +16,7 @@ from sprat.hub.store import telemetry_sums as sums
 from sprat.hub.store.ranges import Ranges
 from sprat.hub.store.telemetry import TelemetryStore
 from sprat.hub.store.telemetry_values import DAY_US, Anchor, NewEvent, NewFrame, Outcome, Spoiled, Timing, Verdict
-from sprat_device.contract.frame import FrameHeader
+from sprat_device.contract.frame import FrameHeader, checksum
 
 _Lane = tuple[str, str, str]
 """Device, epoch in hex, lane."""
@@ -108,17 +108,23 @@ class TelemetryWriter:
             lane.stored += header.count
             batch.frames.append(arrival)
             _insert_frame(batch.db, arrival)
-            return _verdict(arrival.device, header, Outcome.STORED)
+            return _verdict(arrival, header, Outcome.STORED)
         if self._is_conflict(batch, key, arrival):
             return self._conflict(batch, arrival)
         lane.duplicates += 1
-        return _verdict(arrival.device, header, Outcome.DUPLICATE)
+        return _verdict(arrival, header, Outcome.DUPLICATE)
 
     def _is_conflict(self, batch: _Batch, key: _Lane, arrival: NewFrame) -> bool:
         row = batch.db.execute(
             "SELECT sha256 FROM frames WHERE device = ? AND epoch = ? AND lane = ? AND seq = ?",
             (*key, arrival.header.seq),
         ).fetchone()
+        if row is None:
+            # What was committed under this key may stand in quarantine, for its body could not be read.
+            row = batch.db.execute(
+                "SELECT sha256 FROM quarantine WHERE device = ? AND epoch = ? AND lane = ? AND seq = ? AND reason != ?",
+                (*key, arrival.header.seq, CONFLICT_CODE),
+            ).fetchone()
         # Retention may have taken the bytes; then the key alone must do.
         return row is not None and row["sha256"] != _sha256(arrival.raw)
 
@@ -126,7 +132,7 @@ class TelemetryWriter:
         detail = f"{arrival.header.lane} seq {arrival.header.seq} was committed with other bytes"
         spoiled = Spoiled(arrival.device, arrival.raw, arrival.received_us, CONFLICT_CODE, detail, arrival.header)
         self._quarantine(batch, spoiled)
-        return _verdict(arrival.device, arrival.header, Outcome.CONFLICT)
+        return _verdict(arrival, arrival.header, Outcome.CONFLICT)
 
     def _put_aside(self, batch: _Batch, spoiled: Spoiled) -> Verdict:
         header = spoiled.header
@@ -136,8 +142,8 @@ class TelemetryWriter:
         key = (spoiled.device, header.epoch_hex, str(header.lane))
         batch.lane(key).header(header, spoiled.received_us)
         self._quarantine(batch, spoiled)
-        self._add(batch, key, header.seq)
-        return _verdict(spoiled.device, header, Outcome.QUARANTINED)
+        self._add(batch, key, header.seq)  # kept with its bytes, whatever else has come under this key
+        return _verdict(spoiled, header, Outcome.QUARANTINED)
 
     def _quarantine(self, batch: _Batch, spoiled: Spoiled) -> None:
         header = spoiled.header
@@ -188,8 +194,8 @@ class TelemetryWriter:
             _write_boot(batch.db, frame)
 
 
-def _verdict(device: str, header: FrameHeader, outcome: Outcome) -> Verdict:
-    return Verdict(device, outcome, header.epoch, header.lane, header.seq)
+def _verdict(arrival: NewFrame | Spoiled, header: FrameHeader, outcome: Outcome) -> Verdict:
+    return Verdict(arrival.device, outcome, header.epoch, header.lane, header.seq, checksum(arrival.raw))
 
 
 def _sha256(raw: bytes) -> bytes:

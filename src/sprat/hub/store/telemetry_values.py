@@ -133,6 +133,8 @@ class Verdict:
     epoch: int = 0
     lane: Lane | None = None
     seq: int = 0
+    checksum: int = 0
+    """Of the frame that this is about: under one key two devices may have sent two."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,14 +74,16 @@ class Worker:
 def acks(verdicts: Sequence[Verdict]) -> Iterable[tuple[str, Ack]]:
     """Make one ack for each device, epoch and lane of a batch: all that is safe, and whether a new epoch is due."""
     ranges: dict[tuple[str, int, Lane], Ranges] = defaultdict(Ranges)
+    frames: dict[tuple[str, int, Lane], dict[tuple[int, int], None]] = defaultdict(dict)
     conflicts: set[tuple[str, int, Lane]] = set()
     for verdict in verdicts:
         if verdict.lane is None:
             continue
         key = (verdict.device, verdict.epoch, verdict.lane)
         ranges[key].add(verdict.seq)
+        frames[key][verdict.seq, verdict.checksum] = None
         if verdict.outcome is Outcome.CONFLICT:
             conflicts.add(key)
     for key, safe in ranges.items():
         device, epoch, lane = key
-        yield device, Ack(epoch, lane, safe.intervals(), new_epoch=key in conflicts)
+        yield device, Ack(epoch, lane, safe.intervals(), new_epoch=key in conflicts, frames=tuple(frames[key]))

@@ -13,6 +13,7 @@ from tests.transports import ListTransport
 from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import topics, twin
 from sprat_device.contract.acks import Ack
+from sprat_device.contract.frame import checksum
 from sprat_device.contract.ids import DeviceId
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.topics import Kind
@@ -34,12 +35,14 @@ class Bench:
     clock: ManualClock = field(default_factory=ManualClock)
     desired: list[Desired] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
+    clashes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         settings = TelemetrySettings(window_frames=4, backlog_bytes_per_s=0)
         self.uplink = Uplink(
             DEVICE, self.spool, self.transport, self.clock, settings,
-            on_desired=self.desired.append, on_command=self.commands.append, dice=lambda: 1.0,
+            on_desired=self.desired.append, on_command=self.commands.append, on_clash=self.clashes.append,
+            dice=lambda: 1.0,
         )  # fmt: skip
 
     def say(self, kind: Kind, payload: bytes, name: str = "", reply_to: str = "") -> None:
@@ -47,9 +50,19 @@ class Bench:
         self.uplink.poll()
 
     def ack(
-        self, *runs: tuple[int, int], lane: Lane = Lane.PREDICTIONS, epoch: int = 1, new_epoch: bool = False
+        self,
+        *runs: tuple[int, int],
+        lane: Lane = Lane.PREDICTIONS,
+        epoch: int = 1,
+        new_epoch: bool = False,
+        frames: tuple[tuple[int, int], ...] = (),
     ) -> None:
-        self.say(Kind.ACK, Ack(epoch, lane, runs, new_epoch).dump())
+        self.say(Kind.ACK, Ack(epoch, lane, runs, new_epoch, frames).dump())
+
+    def checksum(self, seq: int) -> int:
+        entry = self.spool.peek(1, Lane.PREDICTIONS, start=seq, stop=seq + 1)
+        assert entry is not None
+        return checksum(entry[1])
 
 
 @pytest.fixture
@@ -153,6 +166,64 @@ def test_a_new_epoch_is_begun_once(bench: Bench) -> None:
     bench.transport.frames()
     bench.uplink.poll()
     assert bench.transport.frames() == [(Lane.PREDICTIONS, 0)]
+
+
+def test_an_ack_frees_what_it_names_and_nothing_of_another_device(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 3)
+    bench.uplink.poll()
+    own = [bench.checksum(seq) for seq in range(3)]
+    bench.ack((0, 1), frames=((0, own[0]), (1, own[1] ^ 1)))
+    assert bench.spool.ledger()[Lane.PREDICTIONS].spooled == 0  # a new epoch: the old one's frames wait beside it
+    assert bench.spool.logs()[-1].epoch == 2
+    assert bench.spool.peek(1, Lane.PREDICTIONS, start=0, stop=9) is not None
+    assert bench.spool.peek(1, Lane.PREDICTIONS, start=0, stop=1) is None
+    bench.ack((1, 1), frames=((1, own[1]), (1, own[1] ^ 1)))  # both came to the hub, and both are kept there
+    assert bench.spool.peek(1, Lane.PREDICTIONS, start=1, stop=2) is None
+    assert bench.spool.logs()[-1].epoch == 2
+    assert bench.clashes == ["the hub has frames of another device under this spool's epoch"]
+
+
+def test_an_ack_for_what_was_never_made_here_begins_a_new_epoch(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 1)
+    bench.ack((0, 0), frames=((0, bench.checksum(0)),))
+    bench.ack((0, 0), frames=((0, 7),))  # freed already: no longer ours to judge
+    assert bench.spool.logs()[-1].epoch == 1
+    bench.ack((1, 1), frames=((1, 7),))
+    assert bench.spool.logs()[-1].epoch == 2
+
+
+def test_frames_of_an_earlier_connection_are_checked_on_the_disk(bench: Bench) -> None:
+    bench.uplink.poll()
+    _fill(bench, 1)
+    bench.uplink.poll()
+    bench.transport.signals.append(Lost("gone"))
+    bench.uplink.poll()
+    bench.ack((0, 0), frames=((0, bench.checksum(0)),))  # the broker kept it for us
+    assert bench.spool.ledger()[Lane.PREDICTIONS].acked == 1
+
+
+def test_a_device_whose_name_another_takes_leaves_it_a_while(bench: Bench) -> None:
+    delays = []
+    for _ in range(6):
+        bench.uplink.poll()
+        bench.transport.signals.append(Lost("Session taken over", taken_over=True))
+        bench.uplink.poll()
+        connects, began = bench.transport.connects, bench.clock.monotonic_us()
+        while bench.transport.connects == connects:
+            bench.clock.advance(1)
+            bench.uplink.poll()
+        delays.append((bench.clock.monotonic_us() - began) / 1e6)
+    assert delays == [30, 60, 120, 240, 300, 300]
+    assert bench.clashes == ["another client came to the broker under this device's name"]
+    bench.clock.advance(3600)
+    bench.transport.signals.append(Lost("Session taken over", taken_over=True))
+    bench.uplink.poll()
+    assert len(bench.clashes) == 2  # told again, once an hour
+    bench.clock.advance(30)
+    bench.uplink.poll()
+    assert bench.uplink.connected  # after a long while alone it is a matter of seconds again
 
 
 def test_the_reported_twin_is_published_now_and_after_each_connect(bench: Bench) -> None:
