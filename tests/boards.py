@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-UNIT = "sprat-device.service"
+QUICK = ("--start-s", "30", "--settle-s", "1")
+"""How patient commands are in tests."""
 _HEAD = f"#!{sys.executable} -I\nimport os, pathlib, re, shlex, signal, subprocess, sys, time\n"
 _COMMON = """
 here = pathlib.Path(__file__).resolve().parent.parent
@@ -170,3 +172,29 @@ class FakeBoard:
                     return
                 time.sleep(0.05)
             os.kill(self.pid, signal.SIGKILL)
+
+
+def install(board: FakeBoard, house: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the wheelhouse's install script, as from a stick."""
+    return told(board, "sh", str(house / "install.sh"), "--root", str(board.root), *QUICK, *arguments)
+
+
+def agent(board: FakeBoard, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the agent that is installed."""
+    command = str(board.root / "usr/local/bin/sprat-device")
+    return told(board, command, "board", verb, "--root", str(board.root), *arguments)
+
+
+def told(board: FakeBoard, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=board.environment, timeout=200, cwd="/"
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """Return the error, which must be the last line, and no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(("sprat-device: ", "sprat: ")), done.stderr
+    return last.partition(": ")[2]

@@ -8,35 +8,27 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.boards import FakeBoard
+from tests.boards import QUICK, FakeBoard, agent, install, one_line, told
+from tests.houses import PYTHON, broken_entry, build_house, in_run, unchanged, variant
 from tests.samples import Publisher
 from tests.served import DevicePort
 
-from sprat.cli.wheelhouse import board_of, target_of
-from sprat.publish.wheelhouse.folder import build
 from sprat_device.contract import wheelhouse
 from sprat_device.contract.ids import Digest
-from sprat_device.contract.wheelhouse import MANIFEST, REQUIREMENTS, HouseFile
+from sprat_device.contract.wheelhouse import MANIFEST
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-TARGETS = Path(__file__).parents[2] / "models" / "targets"
-QUICK = ("--start-s", "30", "--settle-s", "1")
-Edit = Callable[[dict[str, bytes]], None]
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheelhouse for this machine."""
-    target = target_of("generic-x86_64", TARGETS)
-    runtime = next(name for name in ("tflite", "onnx", "litert") if PYTHON in target.runtimes[name].python)
-    built = build(board_of(target, runtime, PYTHON), tmp_path_factory.mktemp("house"), lambda _step: None)
-    return built.folder
+    return build_house(tmp_path_factory.mktemp("house"))
 
 
 @pytest.fixture(scope="module")
@@ -56,79 +48,8 @@ def board(tmp_path: Path) -> Iterator[FakeBoard]:
     made.end()
 
 
-def install(board: FakeBoard, house: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the wheelhouse's install script, as from a stick."""
-    return told(board, "sh", str(house / "install.sh"), "--root", str(board.root), *QUICK, *arguments)
-
-
-def agent(board: FakeBoard, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the agent that is installed."""
-    command = str(board.root / "usr/local/bin/sprat-device")
-    return told(board, command, "board", verb, "--root", str(board.root), *arguments)
-
-
-def told(board: FakeBoard, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=board.environment, timeout=200, cwd="/"
-    )
-
-
 def joining(port: DevicePort, device: str = "kitchen") -> tuple[str, ...]:
     return ("--hub", port.url, "--token", port.token().dump(), "--device", device)
-
-
-def variant(house: Path, to: Path, version: str, edit: Edit) -> Path:
-    """Copy a wheelhouse with another agent in it, whole and with right hashes."""
-    shutil.copytree(house, to)
-    manifest = wheelhouse.parse((to / MANIFEST).read_bytes())
-    wheel = to / manifest.agent_wheel.name
-    with zipfile.ZipFile(wheel) as held:
-        content = {name: held.read(name) for name in held.namelist()}
-    content["sprat_device/__init__.py"] = content["sprat_device/__init__.py"].replace(
-        f'"{manifest.agent}"'.encode(), f'"{version}"'.encode()
-    )
-    edit(content)
-    with zipfile.ZipFile(wheel, "w") as held:
-        for name, data in content.items():
-            held.writestr(name, data)
-    digest = Digest(hashlib.sha256(wheel.read_bytes()).hexdigest())
-    listed = (to / REQUIREMENTS).read_text().replace(manifest.agent_wheel.sha256, digest)
-    (to / REQUIREMENTS).write_text(listed)
-    files = []
-    for file in manifest.files:
-        data = (to / file.name).read_bytes()
-        files.append(HouseFile(file.name, Digest(hashlib.sha256(data).hexdigest()), len(data)))
-    (to / MANIFEST).write_bytes(replace(manifest, agent=version, files=tuple(files)).dump())
-    return to
-
-
-def in_run(line: str) -> Edit:
-    """Return an edit that puts a line at the beginning of what `sprat-device run` does."""
-
-    def edit(content: dict[str, bytes]) -> None:
-        name = "sprat_device/daemon.py"
-        head, mark, rest = content[name].partition(b"def run(state: Path) -> int:\n")
-        assert mark
-        content[name] = head + mark + f"    {line}\n".encode() + rest
-
-    return edit
-
-
-def unchanged(_content: dict[str, bytes]) -> None:
-    pass
-
-
-def broken_entry(content: dict[str, bytes]) -> None:
-    content["sprat_device/__main__.py"] = b"raise SystemExit('a broken build')\n"
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """Return the error, which must be the last line, and no traceback."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(("sprat-device: ", "sprat: ")), done.stderr
-    return last.partition(": ")[2]
 
 
 def test_from_a_stick_to_an_agent_that_runs_and_once_more_changes_nothing(
