@@ -17,6 +17,7 @@ from sprat_device.board.settings.install import InstallSettings
 from sprat_device.board.settings.remote import RemoteSettings
 from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.board.settings.serve import ServeSettings
+from sprat_device.board.settings.shadow import ShadowSettings
 from sprat_device.board.settings.telemetry import TelemetrySettings
 from sprat_device.contract.phases import ClockState
 
@@ -41,6 +42,7 @@ class DeviceSettings:
     health: HealthSettings = section(HealthSettings)
     drift: DriftSettings = section(DriftSettings)
     capture: CaptureSettings = section(CaptureSettings)
+    shadow: ShadowSettings = section(ShadowSettings)
     inputs: tuple[InputSettings, ...] = tables(InputSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 

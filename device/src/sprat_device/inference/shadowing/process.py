@@ -1,0 +1,165 @@
+"""The agent's end of a shadow: begins its process, asks it, and ends it as soon as it does what it must not.
+
+`Died` names what was wrong: it ended, it hung, it took more memory than it may, or it cannot run the bundle at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sprat_device.board.settings import RuntimeSettings
+from sprat_device.board.settings.shadow import ShadowSettings
+from sprat_device.inference.shadowing import program
+from sprat_device.inference.shadowing.wire import Arrays, Wire, packed
+
+_TICK_S: Final = 0.1
+"""So often is looked at the memory while nothing comes."""
+_PROGRAM: Final = "sprat_device.inference.shadowing.program"
+
+
+class Died(Exception):
+    """A shadow's process is at its end; `again` tells whether another start could do better."""
+
+    def __init__(self, reason: str, detail: str, *, again: bool = True) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.again = again
+
+
+class Stopped(Exception):
+    """The agent wants no more of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A shadow's answer to one reading: a label and outputs, or the reason why there are none."""
+
+    reason: str
+    label: int
+    outputs: npt.NDArray[np.float32]
+    latency_us: int
+
+
+class ShadowProcess:
+    """One process; it is used by one thread."""
+
+    def __init__(
+        self,
+        bundle: Path,
+        cache: Path,
+        settings: ShadowSettings,
+        *,
+        runtime: RuntimeSettings,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        # One thread: the cores are the active bundle's.
+        alone = replace(runtime, threads=1, onnx_inter_threads=1, cache_entries=0)
+        mine, theirs = socket.socketpair()
+        mine.settimeout(_TICK_S)
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable, "-m", _PROGRAM, "--fd", str(theirs.fileno()), "--bundle", str(bundle),
+                    "--cache", str(cache), "--runtime", json.dumps(asdict(alone)), "--memory", str(settings.memory_bytes),
+                    "--parent", str(os.getpid()),
+                ],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )  # fmt: skip
+        self._end = mine
+        self._wire = Wire(mine, self._watch)
+        self._until = 0.0
+        self.labels: tuple[str, ...] = ()
+        self.runtime = ""
+        self.kept = False
+        """Its answers depend on what came before."""
+        self.cpu_us = 0
+        self.rss_kib = 0
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
+
+    def load(self) -> None:
+        """Wait until it is ready to answer, or raise Died."""
+        hello = self._exchange(None)
+        if "refused" in hello:
+            raise Died(str(hello["refused"]), str(hello["detail"]), again=False)
+        self.labels, self.runtime = tuple(map(str, hello["labels"])), str(hello["runtime"])
+        self.kept, self.cpu_us = bool(hello["kept"]), int(hello["cpu_us"])
+
+    def ask(self, inputs: Arrays, *, reset: bool) -> Said:
+        """Return its answer to a reading, or raise Died."""
+        said = self._exchange({"inputs": packed(inputs), "reset": reset})
+        self.cpu_us = int(said["cpu_us"])
+        return Said(
+            str(said["reason"]), int(said["label"]), np.frombuffer(said["outputs"], "<f4"), int(said["latency_us"])
+        )
+
+    def look(self) -> None:
+        """Raise Died where it has ended by itself or takes more memory than it may, Stopped where it shall end."""
+        if self._stopping():
+            raise Stopped
+        if (code := self._process.poll()) is not None:
+            raise _ended(code)
+        self.rss_kib = max(self.rss_kib, now_kib := _resident_kib(self._process.pid))
+        if now_kib * 1024 > self._settings.memory_bytes:
+            raise Died("memory", f"{now_kib} KiB are resident, {self._settings.memory_bytes // 1024} are allowed")
+
+    def end(self) -> None:
+        """Kill it with all that it has started, and reap it."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._end.close()
+
+    def _exchange(self, document: dict[str, object] | None) -> dict[str, Any]:
+        self._until = time.monotonic() + self._settings.timeout_s
+        try:
+            if document is not None:
+                self._wire.send(document)
+            return self._wire.receive()
+        except (EOFError, OSError) as exc:
+            try:
+                code = self._process.wait(timeout=self._settings.timeout_s)
+            except subprocess.TimeoutExpired:
+                raise Died("hung", "it closed its end and did not end") from exc
+            raise _ended(code) from exc
+
+    def _watch(self) -> None:
+        self.look()
+        if time.monotonic() > self._until:
+            raise Died("hung", f"no answer within {self._settings.timeout_s:g} s")
+
+
+def _ended(code: int) -> Died:
+    if code == program.OUT_OF_MEMORY:
+        return Died("memory", "it ran into the bound of what it may map")
+    told = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return Died("ended", f"its process ended with {told}")
+
+
+def _resident_kib(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError):
+        return 0  # it has just ended, or this kernel does not tell
+    return pages * resource.getpagesize() // 1024
