@@ -16,10 +16,11 @@ from sprat_device.agent.inbox import Inbox, Mail, Reload
 from sprat_device.agent.reloading import Apply, Reloader
 from sprat_device.agent.streams import LoopThread, Streams, Worker
 from sprat_device.agent.twins import DesiredState, Reporter
+from sprat_device.agent.vitals import Vitals
 from sprat_device.board import logs
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
-from sprat_device.board.health import Health, facts
+from sprat_device.board.health import facts
 from sprat_device.board.identity import Identity
 from sprat_device.board.logs import LogHandler
 from sprat_device.board.notify import Notifier
@@ -83,7 +84,6 @@ class Agent:
         self._spool = spool
         self._recorder = recorder
         self._installer = installer
-        self._health = Health()
         self._inbox = Inbox()
         self._uplink = uplink(self._inbox)
         self._notifier = notifier or Notifier()
@@ -103,6 +103,7 @@ class Agent:
             ),
             allowed=settings.remote.commands, once=Once(files, state / "begun.json"),
         )  # fmt: skip
+        self._vitals = Vitals(state, clock, self._runs, lambda: self._streams.runtimes)
         self._care = Care(clock, recorder, self._notifier, limit_s=settings.health.thread_limit_s)
         self._anew = False
         self._next_health_us = 0
@@ -169,7 +170,7 @@ class Agent:
         now_us = self._clock.monotonic_us()
         if now_us >= self._next_health_us:
             self._next_health_us = now_us + int(self._reloader.current.telemetry.summary_interval_s * 1e6)
-            self._recorder.summary(summary.HEALTH_CODE, self._health.sample())
+            self._recorder.summary(summary.HEALTH_CODE, self._vitals.record())
         self._reporter.report(self._desired.current)
 
     def _look_seldom(self) -> None:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from sprat_device.board.clock import ClockSteps, SystemClock
+from sprat_device.contract.phases import ClockState
+
+
+def test_the_boot_id_is_the_kernels_or_random(tmp_path: Path) -> None:
+    known = tmp_path / "boot_id"
+    known.write_text("00112233-4455-6677-8899-aabbccddeeff\n", encoding="ascii")
+    assert SystemClock(boot_id_file=known).boot_id.hex() == "00112233445566778899aabbccddeeff"
+    known.write_text("no uuid", encoding="ascii")
+    first, second = (SystemClock(boot_id_file=path).boot_id for path in (known, tmp_path / "absent"))
+    assert len(first) == len(second) == 16
+    assert first != second
+
+
+def test_the_monotonic_clock_never_goes_back_and_the_state_can_be_fixed() -> None:
+    clock = SystemClock()
+    times = [clock.monotonic_us() for _ in range(100)]
+    assert times == sorted(times)
+    assert clock.state() in ClockState
+    for state in ClockState:
+        assert SystemClock(state).state() is state
+
+
+class MovedClock(SystemClock):
+    """The machine's clock with a wall clock that a test sets."""
+
+    moved_us = 0
+
+    def wall_us(self) -> int:
+        return super().wall_us() + self.moved_us
+
+
+def test_a_wall_clock_that_is_set_is_noticed_once_and_by_how_much() -> None:
+    clock = MovedClock()
+    steps = ClockSteps(clock)
+    assert steps.jumped_s(5) == 0
+    clock.moved_us = 3600 * 1_000_000
+    assert round(steps.jumped_s(5)) == 3600
+    assert steps.jumped_s(5) == 0
+    clock.moved_us -= 60 * 1_000_000
+    assert round(steps.jumped_s(5)) == -60
+    clock.moved_us += 2 * 1_000_000
+    assert steps.jumped_s(5) == 0
