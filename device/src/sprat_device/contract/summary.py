@@ -37,6 +37,8 @@ class Summary:
     confidence: LogHistogram = field(default_factory=LogHistogram)
     drift: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Feature -> counts over the baseline's edges."""
+    cached: int = 0
+    """Of the predictions: known from an equal input before."""
 
     def detail(self) -> dict[str, object]:
         """Return the plain mapping that stands in the record."""
@@ -48,6 +50,7 @@ class Summary:
             "latency": self.latency.dump(),
             "confidence": self.confidence.dump(),
             "drift": {feature: list(counts) for feature, counts in self.drift.items()},
+            **({"cached": self.cached} if self.cached else {}),
         }
 
 
@@ -62,6 +65,7 @@ def parse(detail: object) -> Summary:
         latency=fields.value("latency", LogHistogram.parse, default=LogHistogram()),
         confidence=fields.value("confidence", LogHistogram.parse, default=LogHistogram()),
         drift=fields.mapping("drift", _counts, default={}),
+        cached=fields.integer("cached", default=0, maximum=MAX_COUNT),
     )
 
 

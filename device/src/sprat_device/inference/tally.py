@@ -31,7 +31,7 @@ class Tally:
 
     def _begin(self, since_us: int) -> None:
         self._since_us = since_us
-        self._predictions = 0
+        self._predictions = self._cached = 0
         self._errors: dict[str, int] = {}
         self._classes: dict[int, int] = {}
         self._latency = LogHistogram()
@@ -53,6 +53,10 @@ class Tally:
             self._sketch()
         self._drift.add(inputs, mono_us)
 
+    def hit(self) -> None:
+        """Count that a prediction was known from an equal input before."""
+        self._cached += 1
+
     def failed(self, reason: str) -> int:
         """Count an input that became no prediction; return how many there were for this reason since the last summary."""
         self._errors[reason] = self._errors.get(reason, 0) + 1
@@ -72,6 +76,7 @@ class Tally:
                 latency=self._latency,
                 confidence=self._confidence,
                 drift=drift,
+                cached=self._cached,
             )
         self._begin(now_us)
         return summary

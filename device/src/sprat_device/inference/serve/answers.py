@@ -68,7 +68,7 @@ def _prediction(reply: Reply, row: Row, manifest: Manifest) -> dict[str, Any]:
     if answer.label != NO_LABEL:
         told |= {"label": answer.label, "name": _name(answer, reply.labels)}
     told["scores" if gives_scores(manifest) else "values"] = answer.outputs.tolist()
-    return told | {"latency_us": reply.latency_us}
+    return told | {"latency_us": reply.latency_us, **({"cached": True} if reply.cached else {})}
 
 
 def _name(answer: Answer, labels: Sequence[str]) -> str:

@@ -48,8 +48,9 @@ class Desk:
 
     @property
     def waiting(self) -> int:
-        """Return how many rows wait."""
-        return len(self._waiting)
+        """Return how many rows wait for which somebody still waits."""
+        with self._arrived:
+            return sum(row.exchange is None or not row.exchange.given_up for row in self._waiting)
 
     @property
     def shown(self) -> Shown | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from sprat_device.board.clock import SystemClock
 from sprat_device.board.settings.inputs import InputSettings
+from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.board.settings.serve import ServeSettings
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.inference.loop import Loop, Recorder
@@ -33,7 +34,11 @@ class Unrecorded:
 
 @contextmanager
 def served(
-    sessions: Sequence[tuple[Session, int]], settings: ServeSettings, *, recorder: Recorder | None = None
+    sessions: Sequence[tuple[Session, int]],
+    settings: ServeSettings,
+    *,
+    runtime: RuntimeSettings | None = None,
+    recorder: Recorder | None = None,
 ) -> Iterator[str]:
     """Serve sessions with their release numbers and give the address; all threads have ended when the block has."""
     clock = SystemClock(None)
@@ -43,7 +48,7 @@ def served(
     threads: list[threading.Thread] = []
     try:
         for (session, release_seq), entry in zip(sessions, inputs, strict=True):
-            loop = Loop(serving.source(entry), recorder or Unrecorded(), clock, lambda *_told: None)
+            loop = Loop(serving.source(entry), recorder or Unrecorded(), clock, _unjudged, runtime=runtime)
             origin = Origin(session.manifest.model, release_seq, session.bundle_digest)
             loop.swap(session, origin)
             serving.show(entry, session, origin)
@@ -58,6 +63,10 @@ def served(
             if thread.ident is not None:
                 thread.join()
         serving.stop()
+
+
+def _unjudged(bundle: str, ok: bool, latency_us: int) -> None:
+    """Leave a bundle alone: no trial depends on it."""
 
 
 def _step(loop: Loop, stopping: threading.Event) -> None:

@@ -1,0 +1,111 @@
+"""`sprat-device serve`: a bundle, or what a state folder's slots hold, on demand and without a hub.
+
+For development, and for a gateway that runs models for others. The same server and session as the agent's, but nothing
+is recorded, installed or told to a hub. It ends with SIGTERM or SIGINT; the bundles are read once, at the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sprat_device.board import settings as settings_
+from sprat_device.board.files import OsFiles
+from sprat_device.board.settings import DeviceSettings
+from sprat_device.contract.errors import SpratError, WrongUse
+from sprat_device.inference.serve.inprocess import served
+from sprat_device.inference.session import Session
+from sprat_device.install.slots import Slots
+
+_FLAGS: Final = ("listen", "token_file", "queue", "batch_wait_ms", "max_body_bytes", "time_limit_s")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    parsed = _parser().parse_args(argv)
+    try:
+        return run(parsed)
+    except SpratError as exc:
+        sys.stderr.write(f"sprat-device serve: {' '.join(str(exc).split())}\n")
+        return exc.exit_code
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    settings = _settings(parsed)
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    with tempfile.TemporaryDirectory(prefix="sprat-serve-") as folder:
+        sessions = [
+            (_open(path, Path(folder), settings, parsed.runtime), release_seq)
+            for path, release_seq in _bundles(parsed.bundles, parsed.state)
+        ]
+        with served(sessions, settings.serve, runtime=settings.runtime) as address:
+            models = [str(session.manifest.model) for session, _ in sessions]
+            line = f"{', '.join(models)} at {address}"
+            print(json.dumps({"address": address, "models": models}) if parsed.json else line, flush=True)  # noqa: T201 - the command's output
+            stopping.wait()
+    return 0
+
+
+def _settings(parsed: argparse.Namespace) -> DeviceSettings:
+    flags: dict[str, object] = {f"serve.{name}": getattr(parsed, name) for name in _FLAGS}
+    flags |= {"serve.exposed": parsed.exposed or None, "runtime.threads": parsed.threads}
+    # Without a state folder no file is read: nothing of an agent on this machine shall change what is served.
+    return settings_.load(parsed.state or Path(os.devnull), environment=os.environ, flags=flags)
+
+
+def _bundles(named: Sequence[Path], state: Path | None) -> list[tuple[Path, int]]:
+    """Return the bundles to serve with their release numbers; 0 for a file that was never released."""
+    if bool(named) == (state is not None):
+        raise WrongUse("found both or neither of BUNDLE and --state, expected one of them")
+    if state is None:
+        return [(path, 0) for path in named]
+    slots = Slots(OsFiles(), state)
+    active = [slots.load(path.stem).active for path in sorted((state / "slots").glob("*.json"))]
+    found = [(slots.path(held.bundle), held.release_seq) for held in active if held is not None]
+    if not found:
+        raise WrongUse(f"{state}: no model has an installed bundle; install one, or name a BUNDLE")
+    return found
+
+
+def _open(path: Path, cache: Path, settings: DeviceSettings, runtime: str | None) -> Session:
+    return Session.open(path, cache=cache, runtime=runtime, settings=settings.runtime)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sprat-device serve",
+        description="Answer requests with a bundle, or with the bundles of a state folder, without a hub.",
+        epilog="Example: sprat-device serve digits.sprat --listen 127.0.0.1:8178",
+    )
+    parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help=".sprat files, one for each model")
+    parser.add_argument("--state", type=Path, help="serve what this folder's slots hold, by its sprat.toml")
+    parser.add_argument("--listen", help="HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 is any free one")
+    parser.add_argument("--exposed", action="store_true", help="allow an address that other machines reach")
+    parser.add_argument("--token-file", help="file whose text a client sends as its Bearer token")
+    parser.add_argument("--queue", type=int, help="rows that may wait for one model")
+    parser.add_argument("--batch-wait-ms", type=float, help="wait so long for more rows of a batch")
+    parser.add_argument("--max-body-bytes", type=int, help="of one request")
+    parser.add_argument("--time-limit-s", type=float, help="until an answer")
+    parser.add_argument("--runtime", help="tflite, litert or onnx; default: the bundle's first that is installed")
+    parser.add_argument("--threads", type=int, help="threads of the runtime")
+    parser.add_argument("--json", action="store_true", help="print the address as a JSON document")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
