@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sprat_device.board.arch import arch
 from sprat_device.board.systemd import UNIT_NAME
 from sprat_device.contract.errors import MachineLacks
 
@@ -33,8 +33,7 @@ class Machine:
     @property
     def arch(self) -> str:
         """Return the machine that programs are for: a 32-bit system may run on a 64-bit kernel."""
-        machine = platform.machine()
-        return "armv7l" if machine in {"aarch64", "armv8l"} and sys.maxsize < 2**32 else machine
+        return arch()
 
     @property
     def python(self) -> str:

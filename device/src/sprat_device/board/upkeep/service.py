@@ -41,10 +41,16 @@ def restart(site: Site, agent: str) -> str:
     return await_well(site.at.state, before, agent, site.patience, active=site.machine.active)
 
 
+def drop_in(unit: str) -> str:
+    """Return a unit's service section as what takes the place of another's: commands add up, so they begin empty."""
+    section = unit.partition("[Service]")[2].partition("\n[")[0].strip().splitlines()
+    commands = sorted({line.partition("=")[0] for line in section if line.startswith("Exec")})
+    return "\n".join(["[Service]", *(f"{command}=" for command in commands), *section, ""])
+
+
 def begin_trial(site: Site, unit: str) -> None:
     """Let the next start run by another unit's service section, until `end_trial` or the next boot."""
-    section = unit.partition("[Service]")[2].partition("\n[")[0]
-    _write(site.at.trial, f"[Service]\nExecStart=\n{section.strip()}\n")
+    _write(site.at.trial, drop_in(unit))
     site.machine.reload()
 
 

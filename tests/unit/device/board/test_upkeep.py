@@ -1,0 +1,307 @@
+"""Set-up and upkeep of the agent on a board, where no environment is needed: what is believed, chosen and waited for."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shutil
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tests.boards import FakeBoard
+
+from sprat_device.board import pinned
+from sprat_device.board.pinned import EnrolRefused
+from sprat_device.board.systemd import UNIT_NAME, unit
+from sprat_device.board.upkeep import house, places, service, watch
+from sprat_device.board.upkeep.fetching import choose
+from sprat_device.board.upkeep.joining import Joining
+from sprat_device.board.upkeep.machine import Machine
+from sprat_device.board.upkeep.places import BoardRefused, Places, Record
+from sprat_device.board.upkeep.watch import Patience, await_well, look
+from sprat_device.contract.enrolment import EnrolToken
+from sprat_device.contract.errors import ContractError, MachineLacks, WrongUse
+from sprat_device.contract.ids import Digest, ModelName
+from sprat_device.contract.wheelhouse import MANIFEST, HouseFile, Wheelhouse, dump_list, parse_list
+
+ROOT = Path("/")
+
+
+def a_house(name: str = "pi-4-litert", *, arch: str = "aarch64", runtime: str = "litert") -> Wheelhouse:
+    return Wheelhouse(ModelName(name), "pi-4", (arch,), Machine(ROOT).python, runtime, "0.1.0", ())
+
+
+# The agent's word
+
+
+@dataclass
+class Life:
+    """A state folder and a clock; `does` says what happens at which second."""
+
+    state: Path
+    does: dict[int, Callable[[], None]]
+    active: bool = True
+    seconds: float = 0.0
+    done: set[int] = field(default_factory=set)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        for at in [at for at in self.does if at <= self.seconds and at not in self.done]:
+            self.done.add(at)
+            self.does[at]()
+
+    def wait(self, agent: str = "2.0", *, before: watch.Seen | None = None) -> str:
+        return await_well(
+            self.state, before or look(self.state), agent, Patience(30, 10), active=lambda: self.active,
+            now=lambda: self.seconds, sleep=self.sleep,
+        )  # fmt: skip
+
+
+def start(state: Path) -> None:
+    """Reserve versions, as a start of the agent does."""
+    number = look(state).next_start
+    (state / "reported.version").write_text(str(number + 1000))
+
+
+def tell(state: Path, agent: str) -> None:
+    """Report, as the agent that was started last does for the first time."""
+    number = look(state).next_start - 1000 + 1
+    (state / "status.json").write_text(json.dumps({"agent": agent, "version": number}))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The state of an agent 1.0 that was started once and has told that it runs."""
+    start(tmp_path)
+    tell(tmp_path, "1.0")
+    return tmp_path
+
+
+def test_an_agent_that_tells_its_version_and_stays_is_well(state: Path) -> None:
+    life = Life(state, {2: lambda: start(state), 3: lambda: tell(state, "2.0")})
+    assert life.wait() == ""
+    assert 13 <= life.seconds < 15
+
+
+def test_the_last_word_of_the_old_agent_is_not_the_new_ones(state: Path) -> None:
+    life = Life(state, {1: lambda: (state / "status.json").write_text('{"agent": "1.0", "version": 7}') and None})
+    assert life.wait("1.0") == "it told nothing within 30 s, expected version 1.0"
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[1]", b'{"agent": "2.0"}', b'{"agent": "2.0", "version": "x"}'])
+def test_a_word_that_cannot_be_read_is_none(state: Path, damaged: bytes) -> None:
+    life = Life(state, {1: lambda: start(state), 2: lambda: (state / "status.json").write_bytes(damaged) and None})
+    assert life.wait().startswith("it told nothing")
+
+
+def test_another_version_than_the_expected_is_named(state: Path) -> None:
+    life = Life(state, {1: lambda: start(state), 2: lambda: tell(state, "1.0")})
+    assert life.wait() == "it told version 1.0 within 30 s, expected version 2.0"
+
+
+def test_an_agent_that_starts_again_or_is_not_active_any_more_is_not_well(state: Path) -> None:
+    first = {1: lambda: start(state), 2: lambda: tell(state, "2.0")}
+    assert Life(state, {**first, 8: lambda: start(state)}).wait() == "it ended within 10 s after its first report"
+    life = Life(state, {1: lambda: start(state), 2: lambda: tell(state, "2.0")})
+    life.does[8] = lambda: setattr(life, "active", False)
+    assert life.wait() == "it ended within 10 s after its first report"
+    silent = Life(state, {1: lambda: start(state), 2: lambda: tell(state, "2.0")}, active=False)
+    assert "within 30 s" in silent.wait()
+
+
+# The service
+
+
+def test_a_trials_drop_in_takes_the_place_of_the_units_commands(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        if os.environ.get("CI"):
+            pytest.fail("systemd-analyze is missing; install the package systemd")
+        pytest.skip("no systemd-analyze")
+    text = unit(python=Path("/usr/bin/python3"), state=Path("/var/lib"), user="root")
+    part = tmp_path / f"{UNIT_NAME}.d" / "trial.conf"
+    part.parent.mkdir()
+    (tmp_path / UNIT_NAME).write_text(text)
+    part.write_text(service.drop_in(text.replace("/usr/bin/python3", "/usr/bin/env")))
+    verify = ["systemd-analyze", "verify", "--man=no", UNIT_NAME]
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+    good = subprocess.run(verify, capture_output=True, text=True, check=False, env=environment)
+    assert good.returncode == 0, good.stderr
+    part.write_text(part.read_text().replace("ExecStart=\n", ""))
+    bad = subprocess.run(verify, capture_output=True, text=True, check=False, env=environment)
+    assert "more than one ExecStart" in bad.stderr, "without the empty line systemd would refuse the unit"
+
+
+# The machine
+
+
+def test_a_32_bit_system_on_a_64_bit_kernel_is_32_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert Machine(ROOT).arch == "aarch64"
+    monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+    assert Machine(ROOT).arch == "armv7l"
+
+
+def test_users_come_and_go_and_own_what_they_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = FakeBoard(tmp_path / "board")
+    monkeypatch.setenv("PATH", board.environment["PATH"])
+    machine = Machine(board.root)
+    assert not machine.has_user("sprat")
+    with pytest.raises(MachineLacks, match="user sprat: not known here"):
+        machine.give(board.root, "sprat")
+    machine.make_user("sprat", board.state)
+    assert machine.has_user("sprat")
+    assert not machine.has_user("spra")
+    machine.give(board.root, "sprat")
+    machine.drop_user("sprat")
+    assert not machine.has_user("sprat")
+
+
+def test_a_program_that_is_missing_or_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = FakeBoard(tmp_path / "board")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineLacks, match="systemctl is missing on this board"):
+        Machine(board.root).reload()
+    with pytest.raises(MachineLacks, match="dpkg-query is missing; this wheelhouse is for Debian"):
+        Machine(board.root).lacking(["python3-numpy"])
+    monkeypatch.setenv("PATH", board.environment["PATH"])
+    (board.folder / "refuse-daemon-reload").touch()
+    with pytest.raises(MachineLacks, match=r"systemctl daemon-reload failed: Failed to daemon-reload .* Access denied"):
+        Machine(board.root).reload()
+
+
+def test_only_root_changes_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(MachineLacks, match="needs root; put sudo before it"):
+        Machine(ROOT).require_root()
+    Machine(tmp_path).require_root()
+
+
+# Wheelhouses
+
+
+def test_the_one_that_fits_is_taken_and_a_choice_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    machine, pi, zero = Machine(ROOT), a_house(), a_house("pi-zero-2w-litert")
+    other, x86 = a_house("pi-4-onnx", runtime="onnx"), a_house("generic-x86_64-litert", arch="x86_64")
+    assert choose([zero, x86, pi], machine) == pi, "the same wheels under two names are no question"
+    with pytest.raises(BoardRefused, match="which-wheelhouse: the hub has pi-4-litert, pi-4-onnx for this board"):
+        choose([other, pi], machine)
+    assert choose([other, pi], machine, runtime="onnx") == other
+    assert choose([other, pi, zero], machine, name="pi-zero-2w-litert") == zero
+    with pytest.raises(
+        BoardRefused, match=r"no-wheelhouse: wanted any for Python .* on aarch64, the hub has generic-x"
+    ):
+        choose([x86], machine)
+    with pytest.raises(BoardRefused, match="the hub has none; build one"):
+        choose([], machine)
+
+
+def test_a_hubs_list_survives_the_way(tmp_path: Path) -> None:
+    houses = (a_house(), a_house("pi-4-onnx", runtime="onnx"))
+    assert parse_list(dump_list(houses)) == houses
+    for damaged in (b"", b"[]", b'{"wheelhouses": {}}', b'{"wheelhouses": [1]}'):
+        with pytest.raises(ContractError):
+            parse_list(damaged)
+
+
+def test_a_file_that_is_missing_or_changed_refuses_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    wheel = tmp_path / "wheels" / "sprat_device-1-py3-none-any.whl"
+    wheel.write_bytes(b"good")
+    files = (HouseFile(f"wheels/{wheel.name}", Digest(hashlib.sha256(b"good").hexdigest()), 4),)
+    manifest = Wheelhouse(ModelName("w"), "t", ("x86_64",), "3.11", "tflite", "1", files)
+    (tmp_path / MANIFEST).write_bytes(manifest.dump())
+    found = house.open_house(tmp_path)
+    house.verify(found)
+    assert found.environment == f"1-{found.sha256[:12]}"
+    wheel.write_bytes(b"evil")
+    with pytest.raises(BoardRefused, match=r"tampered: .*sprat_device.*; copy the wheelhouse again"):
+        house.verify(found)
+    wheel.unlink()
+    with pytest.raises(BoardRefused, match="incomplete: "):
+        house.verify(found)
+    with pytest.raises(WrongUse, match="no wheelhouse here"):
+        house.open_house(tmp_path / "nowhere")
+
+
+# What is believed of a hub
+
+
+def self_signed(name: str, *, padded: bool) -> x509.Certificate:
+    while True:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        made = (
+            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now)
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        if (len(made.public_bytes(serialization.Encoding.DER)) % 3 != 0) == padded:
+            return made
+
+
+def test_a_second_certificate_behind_the_right_one_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A decoder of base64 may stop at the padding: the digest would be that of the first certificate alone.
+    right, evil = self_signed("hub", padded=True), self_signed("thief", padded=False)
+    pem = [one.public_bytes(serialization.Encoding.PEM) for one in (right, evil)]
+    token = EnrolToken(
+        "s", Digest(right.fingerprint(hashes.SHA256()).hex()), Digest(hashlib.sha256(b"root").hexdigest())
+    )
+    monkeypatch.setattr(
+        pinned, "request", lambda _tls, _method, url: b"".join(pem) if url.endswith("ca.pem") else b"root"
+    )
+    try:
+        ca, _ = pinned.fetch("https://hub.test", token)
+    except EnrolRefused:
+        return
+    context = pinned.context(ca)
+    assert [dict(part[0] for part in one["subject"]) for one in context.get_ca_certs()] == [{"commonName": "hub"}]
+
+
+def test_a_pinned_ca_is_believed_whatever_the_clock_says() -> None:
+    ca = self_signed("hub", padded=True).public_bytes(serialization.Encoding.PEM)
+    made = pinned.context(ca)
+    assert made.verify_flags & 0x200000, "X509_V_FLAG_NO_CHECK_TIME"
+    assert made.verify_mode == ssl.CERT_REQUIRED
+    assert made.check_hostname
+
+
+def test_slips_are_told_before_anything_is_done() -> None:
+    with pytest.raises(WrongUse, match="go together"):
+        Joining("https://hub.test", "")
+    with pytest.raises(WrongUse, match="expected https"):
+        Joining("http://hub.test", "sprat1.x")
+    with pytest.raises(ContractError, match="copy it whole"):
+        Joining("https://hub.test", "sprat2.x")
+    with pytest.raises(ContractError, match="device id"):
+        Joining(device="../x")
+    with pytest.raises(WrongUse, match="expected an absolute path"):
+        Places.below(ROOT, Path("state"))
+
+
+def test_the_record_survives_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    at = Places.below(tmp_path, Path("/var/lib/sprat"))
+    with pytest.raises(MachineLacks, match="no agent was set up here"):
+        places.load(at)
+    at.home.mkdir(parents=True)
+    record = Record("sprat", True, "1-abc", "0-abc", "pi-4", "litert")
+    record.save(at)
+    assert places.load(at) == record
+    at.record.write_text("{")
+    with pytest.raises(MachineLacks, match=r"is damaged .*; run the set-up again"):
+        places.load(at)
