@@ -29,9 +29,10 @@ from sprat_device.board.logs import LogHandler
 from sprat_device.board.notify import Notifier
 from sprat_device.board.runs import End, Runs
 from sprat_device.board.settings import DeviceSettings
-from sprat_device.inference import runtimes
+from sprat_device.inference.runtimes import health
 from sprat_device.install.installer import Installer
 from sprat_device.install.trusted_time import TrustedClock
+from sprat_device.telemetry.budget import KeptBudget
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool, Spool
 from sprat_device.telemetry.transport import Endpoint, MqttTransport
@@ -95,9 +96,9 @@ def _compose(
     log: LogHandler,
     notifier: Notifier,
 ) -> Agent:
-    found = runtimes.available()
+    found = health.usable(state)
     spool = _spool(state, settings)
-    recorder = Recorder(spool, clock, settings.telemetry)
+    recorder = Recorder(spool, clock, settings.telemetry, kept_budget=KeptBudget(files, state / "budget.json"))
     trusted = TrustedClock(state, files=files, clock=clock)
 
     def secured() -> ssl.SSLContext:

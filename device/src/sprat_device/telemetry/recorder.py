@@ -16,10 +16,11 @@ from sprat_device.board.clock import Clock
 from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import twin
 from sprat_device.contract.frame import MAX_RECORDS
-from sprat_device.contract.phases import Lane
+from sprat_device.contract.phases import ClockState, Lane
 from sprat_device.contract.records import Origin, Prediction, Row
 from sprat_device.contract.twin import Detail, LaneReport
-from sprat_device.telemetry.detail import DailyBudget, wanted
+from sprat_device.telemetry.budget import DailyBudget, KeptBudget, Moment
+from sprat_device.telemetry.detail import wanted
 from sprat_device.telemetry.framing import Handed
 from sprat_device.telemetry.spool import Spool
 from sprat_device.telemetry.writer import FrameWriter, hand_row
@@ -33,7 +34,13 @@ class Recorder:
     """The agent's one mouth for telemetry; `prediction`, `event` and `summary` may come from any thread."""
 
     def __init__(
-        self, spool: Spool, clock: Clock, settings: TelemetrySettings, *, queue_records: int = QUEUE_RECORDS
+        self,
+        spool: Spool,
+        clock: Clock,
+        settings: TelemetrySettings,
+        *,
+        queue_records: int = QUEUE_RECORDS,
+        kept_budget: KeptBudget | None = None,
     ) -> None:
         self._spool = spool
         self._clock = clock
@@ -42,7 +49,9 @@ class Recorder:
         self._writer = FrameWriter(spool, clock, interval_us=round(settings.frame_interval_s * 1e6))
         self._wish = Detail(settings.detail)
         self._detail = self._wish
-        self._budget = DailyBudget(settings.daily_bytes)
+        self._kept_budget = kept_budget
+        self._budget = kept_budget.load() if kept_budget else DailyBudget()
+        self._budget.limit_bytes = settings.daily_bytes
         self._hand = threading.Lock()  # guards the three below, for moments only
         self._queue: deque[Handed] = deque()
         self._overflow: Counter[Lane] = Counter()
@@ -88,7 +97,7 @@ class Recorder:
         """Take what the hub may tune; None means the device's own setting."""
         self._wish = wish.detail or Detail(self._settings.detail)
         self._budget.limit_bytes = self._settings.daily_bytes if wish.daily_bytes is None else wish.daily_bytes
-        self._detail = self._budget.detail(self._wish, wall_us=self._clock.wall_us())
+        self._detail = self._budget.detail(self._wish)
 
     def ledger(self) -> dict[str, LaneReport]:
         """Return the ledger of each lane, as of the writer's last pass and without waiting for the disk."""
@@ -168,10 +177,18 @@ class Recorder:
             self._handed[Lane.EVENTS] += writer.gap_rows
             writer.gap_rows = 0
             self._snapshot = (reports, Counter(writer.settled))
-        now_us = self._clock.wall_us()
-        self._budget.spend(writer.bytes_framed, wall_us=now_us)
+        self._spend(writer.bytes_framed)
         writer.bytes_framed = 0
-        detail = self._budget.detail(self._wish, wall_us=now_us)
-        if detail is not self._detail:
-            self.event("detail", {"from": self._detail, "to": detail, "reason": "daily-bytes"})
+
+    def _spend(self, size: int) -> None:
+        clock = self._clock
+        synchronised = clock.state() is ClockState.SYNCHRONISED
+        self._budget.spend(size, Moment(clock.monotonic_us(), clock.wall_us(), synchronised))
+        if self._kept_budget is not None:
+            self._kept_budget.keep(self._budget, exact=self._closing)
+        detail, before = self._budget.detail(self._wish), self._detail
+        if detail is not before:
+            order = list(Detail)
+            why = "daily-bytes" if order.index(detail) > order.index(before) else "new-day"
+            self.event("detail", {"from": before, "to": detail, "reason": why})
             self._detail = detail

@@ -15,7 +15,6 @@ from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.phases import ClockState, Lane
 from sprat_device.contract.records import Origin, Prediction, PredictionColumns, Row, decode
 from sprat_device.contract.twin import Detail
-from sprat_device.telemetry.detail import DailyBudget
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
 
@@ -195,22 +194,11 @@ def test_the_daily_budget_steps_down_says_so_and_recovers_the_next_day(tmp_path:
     recorder.write(everything=True)
     recorder.prediction(ORIGIN, _prediction(1001), scores=True)
     recorder.write(everything=True)
-    said = [(row.detail["from"], row.detail["to"]) for row in _rows(spool) if row.code == "detail"]
-    assert said == [("full", "sampled"), ("sampled", "full")]
+    said = [tuple(row.detail[key] for key in ("from", "to", "reason")) for row in _rows(spool) if row.code == "detail"]
+    assert said == [("full", "sampled", "daily-bytes"), ("sampled", "full", "new-day")]
     kept = np.concatenate([body.index for body in _predictions(spool)]).tolist()
     assert 10 < len(kept) < 90
     assert kept[-1] == 1001
-
-
-def test_a_budget_allows_samples_before_summaries() -> None:
-    budget = DailyBudget(100)
-    budget.spend(79, wall_us=0)
-    assert budget.detail(Detail.FULL, wall_us=0) is Detail.FULL
-    budget.spend(1, wall_us=0)
-    assert budget.detail(Detail.FULL, wall_us=0) is Detail.SAMPLED
-    assert budget.detail(Detail.SUMMARY, wall_us=0) is Detail.SUMMARY
-    budget.spend(20, wall_us=0)
-    assert budget.detail(Detail.FULL, wall_us=0) is Detail.SUMMARY
 
 
 def test_the_thread_flushes_and_closes(tmp_path: Path) -> None:
