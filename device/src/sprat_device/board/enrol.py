@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sprat_device.board import pinned
+from sprat_device.board.arch import arch
 from sprat_device.board.files import Files, OsFiles
 from sprat_device.board.identity import Identity, store
 from sprat_device.board.pinned import EnrolRefused
@@ -43,7 +44,7 @@ def enrol(hub_url: str, token: str, state: Path, device: str = "", *, files: Fil
     files.make_folder(folder)
     key = _key(folder / "device.key", files)
     csr = _signing_request(key, wanted)
-    facts = {"arch": platform.machine(), "python": platform.python_version()}
+    facts = {"arch": arch(), "python": platform.python_version()}
     answer = _ask(url, enrolment.EnrolRequest(secret.secret, wanted, csr, facts), ca)
     certificate = _checked_certificate(answer, key)
     identity = Identity(

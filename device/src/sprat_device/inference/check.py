@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from sprat_device.board.arch import arch
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError
@@ -47,7 +48,7 @@ class CheckResult:
     latency_us: Mapping[str, float] = field(default_factory=dict)
     rss_peak_kib: int = 0
     ram_above_floor_kib: int = 0
-    machine: str = field(default_factory=platform.machine)
+    machine: str = field(default_factory=arch)
     python: str = field(default_factory=platform.python_version)
     ok: bool = False
     reason: str = ""
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     parsed = parser.parse_args(argv)
     if parsed.runtimes:
-        sys.stdout.write(json.dumps({"runtimes": runtimes.available(), "machine": platform.machine()}) + "\n")
+        sys.stdout.write(json.dumps({"runtimes": runtimes.available(), "machine": arch()}) + "\n")
         return 0
     if parsed.bundle is None:
         parser.error("a bundle is needed")

@@ -13,7 +13,6 @@ import argparse
 import fcntl
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,17 +21,19 @@ from typing import Final
 
 from sprat_device.board import identity as identities
 from sprat_device.board import settings as device_settings
+from sprat_device.board.arch import arch
 from sprat_device.board.clock import Clock, SystemClock
 from sprat_device.board.files import Files, OsFiles
 from sprat_device.board.identity import Identity
 from sprat_device.board.settings import DeviceSettings
 from sprat_device.contract.errors import SpratError
-from sprat_device.contract.ids import ModelName, model_name
+from sprat_device.contract.ids import ModelName
 from sprat_device.install.fit import Machine
 from sprat_device.install.look_record import store
 from sprat_device.install.looking import look
 from sprat_device.install.looks import BUSY
 from sprat_device.install.origins import FolderOrigin, HubOrigin, Origin
+from sprat_device.install.roles import parse_key
 from sprat_device.install.trust import Trust
 from sprat_device.install.work import Ports, Superseded, work
 
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Work on one model's offer, or look at the hub."""
     parser = argparse.ArgumentParser(prog="sprat-device updater", description=__doc__.splitlines()[0])
     parser.add_argument("--state", type=Path, required=True, help="the device's state folder")
-    parser.add_argument("--model", type=model_name, help="the model whose offer is worked on; none: look at the hub")
+    parser.add_argument(
+        "--model", type=parse_key, help="the model, or model+shadow, whose offer is worked on; none: look at the hub"
+    )
     parser.add_argument(
         "--runtimes", type=json.loads, required=True, help="installed runtimes: JSON of name to version"
     )
@@ -114,7 +117,7 @@ def trust_of(state: Path, identity: Identity, files: Files, clock: Clock) -> Tru
 def this_machine(runtimes: Mapping[str, str], prefer: Sequence[str]) -> Machine:
     """Say what this machine is."""
     ram_kib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
-    return Machine(platform.machine(), ram_kib, dict(runtimes), tuple(prefer))
+    return Machine(arch(), ram_kib, dict(runtimes), tuple(prefer))
 
 
 @contextmanager

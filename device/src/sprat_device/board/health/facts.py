@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from sprat_device.board.arch import arch
 from sprat_device.board.health.reading import KIB
 
 
@@ -15,7 +16,7 @@ def facts(state: Path, *, runtimes: Mapping[str, str], agent: str) -> dict[str, 
     """Return the `facts` of the reported twin."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "arch": platform.machine(),
+        "arch": arch(),
         "cores": os.cpu_count() or 1,
         "ram_kib": pages // KIB,
         "disk_free_kib": shutil.disk_usage(state).free // KIB,
