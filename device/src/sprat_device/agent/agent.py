@@ -235,6 +235,7 @@ class Agent:
             "log_format": lambda new: self._log.set_format(new.log_format) if self._log else None,
             "telemetry": self._configure_telemetry,
             "inputs": self._streams.reconfigure,
+            "outputs": self._streams.redirect,
             "drift": lambda new: self._streams.reconfigure(new, reopen=True),
             "runtime": self._streams.reload,
             "remote": lambda new: self._commands.allow(new.remote.commands),

@@ -26,6 +26,7 @@ from sprat_device.contract.twin import Installed
 from sprat_device.inference.loop import Loop, Outcome, Watcher
 from sprat_device.inference.serve import KINDS, Serving
 from sprat_device.inference.session import Session
+from sprat_device.inference.sinks import Outlets
 from sprat_device.inference.sources import Inlet, open_inlet
 from sprat_device.inference.sources.item import Tell
 from sprat_device.inference.sources.reading import Source
@@ -146,6 +147,7 @@ class Streams:
         self._watchers = watchers
         self._work = work
         self._runtimes = runtimes
+        self._outlets = Outlets(settings.outputs, recorder.event)
         self._serving = Serving(settings.serve, settings.inputs, clock, event=recorder.event)
         self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
 
@@ -169,7 +171,7 @@ class Streams:
 
     def dead(self) -> list[str]:
         """Return the inputs whose thread has ended by itself: a defect, which the log holds."""
-        return ["serve"] * (not self._serving.alive) + [
+        return ["serve"] * (not self._serving.alive) + self._outlets.dead() + [
             label(stream.wanted)
             for model in self._models.values()
             for stream in model.streams
@@ -225,6 +227,10 @@ class Streams:
             elif model.session is not None and model.followed is not None:
                 self._begin(model, model.session, model.followed)
 
+    def redirect(self, settings: DeviceSettings) -> None:
+        """Follow changed outputs; the streams answer on."""
+        self._outlets.follow(settings.outputs)
+
     def reload(self, settings: DeviceSettings) -> None:
         """Load every bundle anew, for changed settings of the runtime; the old sessions answer until then."""
         self._settings = settings
@@ -235,6 +241,7 @@ class Streams:
         """End all threads within so long and tell the last counts; return the inputs whose source holds their thread."""
         stuck = self._end([stream for model in self._models.values() for stream in model.streams], timeout_s)
         self._serving.stop()
+        self._outlets.close()
         return stuck
 
     def _end(self, streams: Sequence[Stream], timeout_s: float) -> list[str]:
@@ -335,7 +342,7 @@ class Streams:
             self._recorder,
             self._clock,
             self._outcome(model),
-            watchers=self._watchers(wanted),
+            watchers=(*self._watchers(wanted), self._outlets),
             turn=model.turn,
             summary_interval_s=self._settings.telemetry.summary_interval_s,
             drift=self._settings.drift,

@@ -7,5 +7,7 @@ from sprat_device.board.settings.inputs import InputSettings as InputSettings
 from sprat_device.board.settings.install import InstallSettings as InstallSettings
 from sprat_device.board.settings.load import FILE_NAME as FILE_NAME
 from sprat_device.board.settings.load import load as load
+from sprat_device.board.settings.outputs import OutputSettings as OutputSettings
 from sprat_device.board.settings.runtime import RuntimeSettings as RuntimeSettings
+from sprat_device.board.settings.serve import ServeSettings as ServeSettings
 from sprat_device.board.settings.telemetry import TelemetrySettings as TelemetrySettings

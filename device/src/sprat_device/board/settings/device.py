@@ -14,6 +14,7 @@ from sprat_device.board.settings.health import HealthSettings
 from sprat_device.board.settings.hub import HubSettings
 from sprat_device.board.settings.inputs import InputSettings
 from sprat_device.board.settings.install import InstallSettings
+from sprat_device.board.settings.outputs import OutputSettings
 from sprat_device.board.settings.remote import RemoteSettings
 from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.board.settings.serve import ServeSettings
@@ -44,6 +45,7 @@ class DeviceSettings:
     capture: CaptureSettings = section(CaptureSettings)
     shadow: ShadowSettings = section(ShadowSettings)
     inputs: tuple[InputSettings, ...] = tables(InputSettings)
+    outputs: tuple[OutputSettings, ...] = tables(OutputSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -9,20 +9,13 @@ from typing import Any, ClassVar, Final
 
 from sprat_device.board.settings import values
 from sprat_device.board.settings.entry import setting
+from sprat_device.board.settings.kinds import Kind, require_kind
 from sprat_device.contract.errors import WrongUse
 from sprat_device.contract.ids import model_name
 
 FORMATS: Final = ("json", "csv", "raw")
 PIXELS: Final = ("rgb24", "bgr24", "gray8", "yuv420")
 DTYPES: Final = ("float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What one kind of source needs, and which options it takes besides."""
-
-    needs: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
 
 
 _EVERY: Final = ("model", "kind", "name")
@@ -32,20 +25,20 @@ _FIELDS: Final = ("format", "columns", "time_field")
 _RECORDS: Final = ("dtype", "shape", "pixels", "width", "height")
 _STREAM: Final = (*_WATCHED, *_FIELDS, *_RECORDS, *_WINDOW, "newest")
 
-SOURCES: Final[Mapping[str, _Kind]] = {
-    "replay": _Kind(("path",), ("rate_hz", "loop", *_WINDOW)),
-    "stdin": _Kind((), _STREAM),
-    "file": _Kind(("path",), (*_WATCHED, *_FIELDS, "from_start", *_WINDOW)),
-    "folder": _Kind(("path",), (*_WATCHED, *_RECORDS, "time_field", *_WINDOW)),
-    "mqtt": _Kind(
+SOURCES: Final[Mapping[str, Kind]] = {
+    "replay": Kind(("path",), ("rate_hz", "loop", *_WINDOW)),
+    "stdin": Kind((), _STREAM),
+    "file": Kind(("path",), (*_WATCHED, *_FIELDS, "from_start", *_WINDOW)),
+    "folder": Kind(("path",), (*_WATCHED, *_RECORDS, "time_field", *_WINDOW)),
+    "mqtt": Kind(
         ("topic",),
         (*_WATCHED, *_FIELDS, *_RECORDS, *_WINDOW, "host", "port", "username", "password_file", "qos", "queue"),
     ),
-    "command": _Kind(("command",), _STREAM),
-    "serial": _Kind(("path",), (*_STREAM, "baud")),
-    "plugin": _Kind(("plugin",), (*_WATCHED, "options", "queue", *_WINDOW)),
-    "serve": _Kind(),
-    "http": _Kind(),
+    "command": Kind(("command",), _STREAM),
+    "serial": Kind(("path",), (*_STREAM, "baud")),
+    "plugin": Kind(("plugin",), (*_WATCHED, "options", "queue", *_WINDOW)),
+    "serve": Kind(),
+    "http": Kind(),
 }
 
 
@@ -107,17 +100,7 @@ class InputSettings:
     @classmethod
     def require_given(cls, given: Mapping[str, object]) -> None:
         """Raise ValueError where the options given are not those of the kind."""
-        kind = given.get("kind")
-        if not isinstance(kind, str) or kind not in SOURCES:
-            return  # told with the value itself
-        wanted = SOURCES[kind]
-        for option in wanted.needs:
-            if not given.get(option):
-                raise ValueError(f"kind {kind} needs {option!r}")
-        for option in given:
-            if option not in (*_EVERY, *wanted.needs, *wanted.takes):
-                others = [name for name, other in SOURCES.items() if option in (*other.needs, *other.takes)]
-                raise ValueError(f"kind {kind} has no option {option!r}, which is one of {', '.join(others)}")
+        require_kind(given, SOURCES, _EVERY)
         _require_raw(given)
         _require_window(given)
 
