@@ -1,0 +1,2 @@
+1696842a
+{"document": {"digits": 2}, "turn": 2}
