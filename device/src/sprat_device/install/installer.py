@@ -28,6 +28,8 @@ from sprat_device.install.machine import UPDATING, Effect, Event, step
 from sprat_device.install.pairs import Pairs
 from sprat_device.install.probation import Probation, Rules, Verdict
 from sprat_device.install.record import Install, Records
+from sprat_device.install.roles import is_shadow, model_of
+from sprat_device.install.shadows import ShadowInstalls
 from sprat_device.install.trials import Trials, on_trial
 from sprat_device.install.updating import Updating
 
@@ -61,6 +63,7 @@ class Installer:
             clock, launch or launcher(state, runtimes), longest_delay_s=settings.poll_s, jitter=jitter
         )
         self._looks = Looks(state, files, clock, every_s=settings.poll_s, jitter=jitter)
+        self._shadows = ShadowInstalls(state, files, self._updating, attempts=settings.attempts, clean=self._clean)
         self._hours = Hours(state, files, clock, settings.maintenance)
         self._installs: dict[ModelName, Install] = {}
         self._events: list[tuple[str, dict[str, Any]]] = []
@@ -68,6 +71,7 @@ class Installer:
     def boot(self) -> None:
         """Take up every install where it was left, before anything is loaded."""
         self._pairs.load(self._models)
+        self._shadows.boot(self._models)
         for model in self._models:
             self._installs[model] = self._records.load(model)
             self._replay(model)
@@ -98,6 +102,19 @@ class Installer:
             return
         self._begin(model, offer, attempts=install.attempts + 1 if same else 1)
 
+    def offer_shadow(self, model: ModelName, offer: Offer | None) -> None:
+        """Take the offer of a bundle that shall see what the active one sees, or that there is none any more."""
+        self._shadows.offer(model, offer)
+
+    def shadow(self, model: Model) -> tuple[Installed, Path] | None:
+        """Return the bundle that shall be the shadow, None where there is none yet or it is what answers."""
+        ready, active = self._shadows.ready(ModelName(model)), self.active(model)
+        return None if ready is None or (active and active[0].bundle == ready[0].bundle) else ready
+
+    def shadow_report(self, model: Model) -> InstallReport:
+        """Return the install of a model's shadow, as the twin tells it."""
+        return self._shadows.report(ModelName(model))
+
     def maintain(self, desired: Mapping[str, Any]) -> None:
         """Take the maintenance windows of the twin."""
         self._hours.follow(desired)
@@ -113,8 +130,9 @@ class Installer:
                 self._end_trial(model, verdict)
             elif self._trials.persist_due(model):
                 self._store(model, self._installs[model])
-        updating = (model for model in self._models if self._installs[model].phase in UPDATING)
-        self._updating.start(updating, look=self._looks.due())
+        self._shadows.follow()
+        updating = [model for model in self._models if self._installs[model].phase in UPDATING]
+        self._updating.start([*updating, *self._shadows.waiting()], look=self._looks.due())
 
     def loaded(self, model: Model, digest: str) -> None:
         """Note that a bundle answers now."""
@@ -141,7 +159,7 @@ class Installer:
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """Return what happened since the last call."""
-        events, self._events = self._events, []
+        events, self._events = [*self._events, *self._shadows.events()], []
         return events
 
     def desired(self) -> Desired | None:
@@ -224,7 +242,7 @@ class Installer:
     def _clean(self) -> None:
         """Remove what neither a slot holds nor an install works on."""
         busy = (i.installed for i in self._installs.values() if i.phase in UPDATING or i.phase is Phase.CHECKED)
-        self._pairs.keep_only(one.bundle for one in busy if one)
+        self._pairs.keep_only([*(one.bundle for one in busy if one), *self._shadows.held()])
 
     def _store(self, model: ModelName, install: Install) -> None:
         before = self._installs.get(model)
@@ -263,6 +281,9 @@ class Installer:
         model, code = ended
         if model is None:
             self._events += self._looks.ended(code)
+            return
+        if is_shadow(model):
+            self._shadows.ended(model, model_of(model), code)
             return
         self._follow(model)
         if self._installs[model].phase not in UPDATING:

@@ -32,6 +32,7 @@ from sprat_device.install.machine import UPDATING, Event, step
 from sprat_device.install.origins import Origin, TryLater
 from sprat_device.install.probation import Probation
 from sprat_device.install.record import Install, Records
+from sprat_device.install.roles import model_of
 from sprat_device.install.slots import Slots
 from sprat_device.install.trust import Signed, Trust
 
@@ -63,10 +64,10 @@ class Ports:
     """The command that checks a bundle; its path and options are added."""
 
 
-def work(model: ModelName, ports: Ports) -> Install:
-    """Bring the model's install as far as it gets now, and return its record."""
-    records = Records(ports.files, ports.state)
-    install = records.load(model)
+def work(key: ModelName, ports: Ports) -> Install:
+    """Bring an install (of a model, or of its shadow) as far as it gets now, and return its record."""
+    records, model = Records(ports.files, ports.state), model_of(key)
+    install = records.load(key)
     while install.phase in UPDATING and install.offer is not None:
         offer, before = install.offer, install
         try:
@@ -85,10 +86,10 @@ def work(model: ModelName, ports: Ports) -> Install:
             install, event = install.because(Reason.NO_FLASH, "the disk is full"), Event.REFUSED
         phase, _ = step(install.phase, event)
         install = replace(install, phase=phase)
-        if records.load(model).offer != offer:
+        if records.load(key).offer != offer:
             raise Superseded
         if install != before:
-            records.store(model, install)
+            records.store(key, install)
         if event is Event.TRY_LATER:
             break
     return install
