@@ -17,6 +17,7 @@ from sprat_device.agent.reloading import Apply, Reloader
 from sprat_device.agent.streams import LoopThread, Streams, Worker
 from sprat_device.agent.twins import DesiredState, Reporter
 from sprat_device.agent.vitals import Vitals
+from sprat_device.agent.watching import Watching
 from sprat_device.board import logs
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
@@ -30,6 +31,7 @@ from sprat_device.commands import Commands, Once
 from sprat_device.contract import summary
 from sprat_device.contract.errors import AgentFault
 from sprat_device.contract.ids import ModelName
+from sprat_device.inference.live import Live
 from sprat_device.inference.loop import Loop
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
@@ -40,10 +42,10 @@ _LOG: Final = logging.getLogger("sprat.agent")
 _HOUSEKEEPING_S: Final = 0.25
 _SELDOM_S: Final = 5.0
 """Between two tries of what waits for a disk that failed."""
-_STREAMS_END_S: Final = 1.5
-_WRITER_ENDS_S: Final = 1.5
-_UPLINK_ENDS_S: Final = 1.0
-"""Together less than the five seconds within which the agent ends, whatever a source, the disk or the broker does."""
+_STREAMS_END_S: Final = 1.2
+_WRITER_ENDS_S: Final = 1.2
+_UPLINK_ENDS_S: Final = 0.8
+"""Together with the outputs' half second less than the five seconds within which the agent ends, whatever a source, the disk or the broker does."""
 
 
 class Ending(Enum):
@@ -90,11 +92,17 @@ class Agent:
         self._log = log
         self._runs = runs or Runs(state, files, boot_id=clock.boot_id)
         self._healed = healed
-        self._streams = Streams(state, settings, clock, recorder, installer, work=work, runtimes=runtimes)
+        self._watching = Watching(
+            state, settings, clock, files, recorder=recorder, installer=installer, models=identity.models
+        )  # fmt: skip
+        self._streams = Streams(
+            state, settings, clock, recorder, installer, watchers=self._watching.of_input, work=work, runtimes=runtimes
+        )  # fmt: skip
         self._desired = DesiredState(state, files)
         self._reporter = Reporter(
             state, files, clock, identity=identity, installer=installer, streams=self._streams, recorder=recorder,
             facts=facts(state, runtimes=runtimes, agent=VERSION), publish=self._uplink.publish_reported,
+            shadow=self._watching.report,
         )  # fmt: skip
         self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)
         self._commands = Commands(
@@ -120,6 +128,7 @@ class Agent:
         self._recorder.start()
         self._installer.boot()
         # The desired state is kept before its offers are taken: a cut between the two must not lose them.
+        self._watching.start()
         self._follow_wishes()
         self._streams.follow_slots()
         self._warn_of_unfed_models()
@@ -145,6 +154,7 @@ class Agent:
         self._reporter.report(self._desired.current, force=True)
         self._recorder.event("agent-stopped", {})
         self.stuck = self._streams.stop(_STREAMS_END_S)
+        self._care.attempt("shadows", self._watching.stop)
         if not self._recorder.close(_WRITER_ENDS_S):
             self.stuck.append("spool writer")
         if not self._uplink.stop(_UPLINK_ENDS_S):
@@ -158,6 +168,7 @@ class Agent:
         self._streams.pass_outcomes()
         self._care.attempt("install", self._installer.tick)
         self._streams.follow_slots()
+        self._watching.follow()
         for code, detail in self._installer.events():
             self._recorder.event(code, detail)
             _LOG.info("%s: %s", code, ", ".join(f"{key} {value}" for key, value in detail.items() if value))
@@ -219,6 +230,7 @@ class Agent:
         self._reloader.follow(self._desired.current)
         self._installer.maintain(self._desired.current.maintenance)
         self._care.attempt("offers", self._take_offers)
+        self._care.attempt("shadows", lambda: self._watching.take(self._desired.current))
 
     def _reload(self) -> str:
         told = self._reloader.reload(self._desired.current)
@@ -236,6 +248,7 @@ class Agent:
             "telemetry": self._configure_telemetry,
             "inputs": self._streams.reconfigure,
             "outputs": self._streams.redirect,
+            "serve": self._streams.reconfigure,
             "drift": lambda new: self._streams.reconfigure(new, reopen=True),
             "runtime": self._streams.reload,
             "remote": lambda new: self._commands.allow(new.remote.commands),
@@ -246,6 +259,7 @@ class Agent:
         self._recorder.configure(new.telemetry)
         self._recorder.apply(self._desired.current.telemetry)
         self._uplink.configure(new.telemetry)
+        self._live_feed.configure(new.telemetry.live_per_s)
         self._streams.reconfigure(new)
 
     def _take_offers(self) -> None:

@@ -78,11 +78,19 @@ class Reloader:
             _LOG.info("settings changed by the %s: %s", said_by, ", ".join(applied))
             self._recorder.event("settings-applied", {"by": said_by, "settings": applied})
         for name in dict.fromkeys(key.partition(".")[0] for key in applied):
-            self._live[name](fresh)
+            self._apply(name, fresh)
         if waiting:
             _LOG.warning("these settings count after a restart: %s", ", ".join(waiting))
             self._recorder.event("restart-needed", {"by": said_by, "settings": waiting})
         return f"{len(applied)} settings applied, {len(waiting)} count after a restart"
+
+    def _apply(self, name: str, fresh: DeviceSettings) -> None:
+        try:
+            self._live[name](fresh)
+        except SpratError as exc:
+            # What the settings name (a file, an address) is not as they say: the rest of them counts all the same.
+            _LOG.error("settings of %s do not work: %s", name, exc)
+            self._recorder.event("settings-failed", {"section": name, "detail": str(exc)[:500]})
 
     def _is_live(self, key: str) -> bool:
         return key not in _AFTER_RESTART and key.partition(".")[0] in self._live

@@ -36,6 +36,7 @@ from sprat_device.telemetry.recorder import Recorder
 _LOG: Final = logging.getLogger("sprat.agent")
 _WAIT_S: Final = 0.25
 """A stream looks so often whether it shall end."""
+_OUTLETS_END_S: Final = 0.5
 _MOST_OUTCOMES: Final = 4096
 """Between two looks of the main thread; a trial needs a few dozen."""
 
@@ -171,12 +172,16 @@ class Streams:
 
     def dead(self) -> list[str]:
         """Return the inputs whose thread has ended by itself: a defect, which the log holds."""
-        return ["serve"] * (not self._serving.alive) + self._outlets.dead() + [
-            label(stream.wanted)
-            for model in self._models.values()
-            for stream in model.streams
-            if stream.worker is not None and not stream.worker.alive
-        ]
+        return (
+            ["serve"] * (not self._serving.alive)
+            + self._outlets.dead()
+            + [
+                label(stream.wanted)
+                for model in self._models.values()
+                for stream in model.streams
+                if stream.worker is not None and not stream.worker.alive
+            ]
+        )
 
     def follow_slots(self) -> None:
         """Let each model answer with what its slot holds."""
@@ -213,6 +218,7 @@ class Streams:
 
         `reopen` ends and opens them all, for what every input rests on.
         """
+        everywhere = settings.telemetry.summary_interval_s != self._settings.telemetry.summary_interval_s
         self._settings = settings
         self._serving.follow(settings.serve, settings.inputs)
         for name in self._models.keys() | {entry.model for entry in settings.inputs}:
@@ -221,6 +227,9 @@ class Streams:
             kept = [stream for stream in model.streams if stream.wanted in wanted and not reopen]
             self._end([stream for stream in model.streams if stream not in kept], _WAIT_S * 4)
             held = [stream.wanted for stream in kept]
+            for stream in kept:
+                if stream.loop is not None and everywhere:
+                    stream.loop.summarise_every(settings.telemetry.summary_interval_s)
             model.streams = kept + [Stream(entry) for entry in wanted if entry not in held]
             if not wanted:
                 del self._models[name]
@@ -241,7 +250,7 @@ class Streams:
         """End all threads within so long and tell the last counts; return the inputs whose source holds their thread."""
         stuck = self._end([stream for model in self._models.values() for stream in model.streams], timeout_s)
         self._serving.stop()
-        self._outlets.close()
+        self._outlets.close(_OUTLETS_END_S)
         return stuck
 
     def _end(self, streams: Sequence[Stream], timeout_s: float) -> list[str]:

@@ -156,6 +156,11 @@ class Loop:
             self._summarise(now_us)
         return reading is not None
 
+    def summarise_every(self, interval_s: float) -> None:
+        """Tell the next counts, and all after them, so far apart."""
+        self._interval_us = int(interval_s * 1e6)
+        self._next_summary_us = self._clock.monotonic_us() + self._interval_us
+
     def close(self) -> None:
         """Tell the last counts and close the source; the thread that stepped has ended."""
         self._summarise(self._clock.monotonic_us())

@@ -71,6 +71,19 @@ def test_a_file_that_cannot_be_read_changes_nothing_and_is_said() -> None:
     assert bench.events == [("settings-refused", {"detail": "sprat.toml:3: unknown setting"})]
 
 
+def test_a_part_that_does_not_work_is_said_and_the_others_are_applied() -> None:
+    bench = Bench()
+
+    def refuse(_new: DeviceSettings) -> None:
+        raise WrongUse("token_file is missing")
+
+    bench.reloader._live = {**bench.reloader._live, "telemetry": refuse}
+    bench.file = replace(BARE, telemetry=TelemetrySettings(window_frames=3), inputs=INPUTS)
+    bench.reloader.reload(_desired())
+    assert [name for name, _ in bench.applied] == ["inputs"]
+    assert ("settings-failed", {"section": "telemetry", "detail": "token_file is missing"}) in bench.events
+
+
 def test_the_hubs_level_lies_over_the_files_and_is_taken_back() -> None:
     bench = Bench()
     bench.reloader.follow(_desired(log_level="debug"))
