@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--show-settings", action="store_true", help="print every setting and where it came from")
 
     _command(commands, "status", _status, "slots, phase, ledger and last errors", "sprat-device status --json")
+    _command(commands, "runtimes", _runtimes, "whether each installed runtime works, by running a tiny artifact",
+             "sprat-device runtimes --json")  # fmt: skip
     install = _command(commands, "install", _install, "install from a copied repository, with the same checks",
                        "sprat-device install /media/stick/repository")  # fmt: skip
     install.add_argument("folder", type=Path, help="folder with metadata/ and targets/")
@@ -127,6 +129,16 @@ def _status(parsed: argparse.Namespace) -> int:
 
     document = status.read(parsed.state)
     return _say(parsed, document, "\n".join(status.lines(document)))
+
+
+def _runtimes(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from sprat_device.inference.runtimes import health
+
+    found = health.known(None)
+    _say(parsed, {"runtimes": [asdict(each) for each in found]}, "\n".join(health.lines(found)))
+    return 0 if any(each.ok for each in found) else 4
 
 
 def _install(parsed: argparse.Namespace) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sprat_device.board import alone, identity
 from sprat_device.contract.errors import WrongUse
+from sprat_device.inference.runtimes import health as runtimes
+from sprat_device.inference.runtimes.health import Health
 
 
 def read(state: Path) -> dict[str, Any]:
@@ -17,7 +20,8 @@ def read(state: Path) -> dict[str, Any]:
     if not path.exists():
         raise WrongUse(f"{state}: no agent has run here yet; start it with sprat-device run --state {state}")
     report: dict[str, Any] = json.loads(path.read_bytes())
-    return {"device": found.device, "running": alone.is_held(state), "report": report}
+    health = [asdict(each) for each in runtimes.known(state)]
+    return {"device": found.device, "running": alone.is_held(state), "report": report, "runtimes": health}
 
 
 def lines(document: dict[str, Any]) -> list[str]:
@@ -35,4 +39,4 @@ def lines(document: dict[str, Any]) -> list[str]:
             f"{what} {ledger[what]}" for what in ("produced", "acked", "spooled", "open", "evicted", "damaged")
         )
         told.append(f"  {lane}: {counts}")
-    return told
+    return told + [f"  runtime {line}" for line in runtimes.lines([Health(**each) for each in document["runtimes"]])]

@@ -2,7 +2,7 @@
 
 That a package can be imported says little: tflite-runtime beside numpy 2 imports and then fails at its first artifact,
 and wheels for a newer processor crash the process. So the check runs in a child, whose memory and crashes are not the
-agent's, and what it found is kept until a version changes.
+agent's, and that a runtime works is kept until a version changes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from sprat_device.board.arch import arch
 from sprat_device.contract.errors import SpratError
 from sprat_device.inference import runtimes
 from sprat_device.inference.runtimes.raw import RunFailed
 
 _LOG: Final = logging.getLogger("sprat.runtimes")
 _TINY: Final = Path(__file__).with_name("tiny")
-_TIMEOUT_S: Final = 120.0
+_TIMEOUT_S: Final = 60.0
 """A first import from a cold SD card takes long."""
 _FILE: Final = "runtimes.json"
 
@@ -47,25 +48,29 @@ def examine(runtime: str, version_: str, *, python: str = sys.executable) -> Hea
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return Health(runtime, version_, ok=False, detail=f"{runtime}: no answer within {_TIMEOUT_S:g} s")
+        return Health(runtime, version_, ok=False, detail=f"no answer within {_TIMEOUT_S:g} s")
     if done.returncode == 0:
         return Health(runtime, version_, ok=True)
     said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
     why = said[0] if done.returncode > 0 else f"crashed with signal {-done.returncode}: {said[0]}"
-    detail = why.removeprefix(f"{runtime}: ")[:500]
-    return Health(runtime, version_, ok=False, detail=f"{runtime}: {detail}")
+    return Health(runtime, version_, ok=False, detail=why[:500])
 
 
-def known(state: Path | None, found: Mapping[str, str] | None = None) -> list[Health]:
-    """Return the health of every installed runtime, as it was found with these versions before, or by a check now."""
-    found = runtimes.available() if found is None else found
+def known(state: Path | None) -> list[Health]:
+    """Return the health of every installed runtime; one that worked with these very versions is not checked again."""
+    found = runtimes.available()
     path = None if state is None else state / _FILE
-    versions = {"python": platform.python_version(), "machine": platform.machine(), "numpy": version("numpy"), **found}
-    kept = _read(path, versions)
-    if kept is None:
-        kept = [examine(runtime, each) for runtime, each in found.items()]
-        _write(path, versions, kept)
-    return kept
+    versions = {"python": platform.python_version(), "machine": arch(), "numpy": version("numpy"), **found}
+    worked = _read(path, versions)
+    health = [
+        Health(runtime, each, ok=True) if runtime in worked else examine(runtime, each)
+        for runtime, each in found.items()
+    ]
+    # What failed is not kept: it may have been the moment, and a device without its runtime answers nothing.
+    works = sorted(each.runtime for each in health if each.ok)
+    if path is not None and works != sorted(worked):
+        _write(path, versions, works)
+    return health
 
 
 def usable(state: Path) -> dict[str, str]:
@@ -73,28 +78,27 @@ def usable(state: Path) -> dict[str, str]:
     health = known(state)
     for each in health:
         if not each.ok:
-            _LOG.warning("runtime %s %s is not used: %s", each.runtime, each.version, each.detail)
+            _LOG.warning("%s %s is not used: %s", each.runtime, each.version, each.detail)
     return {each.runtime: each.version for each in health if each.ok}
 
 
-def line(health: Health) -> str:
+def lines(health: Sequence[Health]) -> list[str]:
     """Return it as people read it."""
-    return f"{health.runtime} {health.version}: {'works' if health.ok else health.detail}"
+    told = [f"{each.runtime} {each.version}: {'works' if each.ok else each.detail}" for each in health]
+    return told or ["no runtime is installed; install sprat-device[tflite], [litert] or [onnx]"]
 
 
-def _read(path: Path | None, versions: Mapping[str, str]) -> list[Health] | None:
+def _read(path: Path | None, versions: Mapping[str, str]) -> list[str]:
     try:
         document = json.loads(path.read_bytes()) if path is not None else {}
-        return [Health(**each) for each in document["health"]] if document.get("versions") == versions else None
+        return list(document["works"]) if document.get("versions") == versions else []
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # never written, torn or of another version: it is found out anew
+        return []  # never written, torn or of another layout: it is found out anew
 
 
-def _write(path: Path | None, versions: Mapping[str, str], health: Sequence[Health]) -> None:
-    if path is None:
-        return
+def _write(path: Path, versions: Mapping[str, str], works: Sequence[str]) -> None:
     try:
-        path.write_text(json.dumps({"versions": dict(versions), "health": [asdict(each) for each in health]}))
+        path.write_text(json.dumps({"versions": versions, "works": works}))
     except OSError as exc:
         _LOG.debug("%s: cannot be kept (%s), so the next start checks again", path, exc)
 
@@ -109,12 +113,12 @@ def run(runtime: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check one runtime in this process; 0 where it works."""
+    """Check one runtime in this process: 0 where it works, else why not, as the last line on stderr."""
     (runtime,) = sys.argv[1:] if argv is None else argv
     try:
         run(runtime)
     except SpratError as exc:
-        sys.stderr.write(f"{runtime}: {' '.join(str(exc).split())}\n")
+        sys.stderr.write(f"{' '.join(str(exc).split())}\n")
         return exc.exit_code
     return 0
 
