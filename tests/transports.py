@@ -39,6 +39,9 @@ class ListTransport:
         self.published.append((topic, payload))
         return len(self.published)
 
+    def mention(self, topic: str, payload: bytes) -> None:
+        self.published.append((topic, payload))
+
     def receive(self, timeout_s: float) -> Signal | None:
         return self.signals.popleft() if self.signals else None
 

@@ -301,3 +301,13 @@ def test_a_device_of_another_name_may_not_write_ours(
         device.predict(10)
         assert device.recorder.flush()
     assert hub.arrivals == []
+
+
+def test_live_is_heard_by_who_listens(hub: Hub, device: Device) -> None:
+    hub.client.subscribe(topics.of_all_devices(Kind.LIVE))
+
+    def heard() -> bool:
+        device.uplink.publish_live("digits", b'{"label":"7"}')
+        return hub.documents.get(Kind.LIVE) == b'{"label":"7"}'
+
+    wait_for(heard, "the newest prediction")

@@ -109,6 +109,9 @@ class Transport(Protocol):
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes = b"") -> int:
         """Send with QoS 1 and return the id that Published will name, or raise HubUnreachable."""
 
+    def mention(self, topic: str, payload: bytes) -> None:
+        """Send with QoS 0: what is lost is not missed."""
+
     def receive(self, timeout_s: float) -> Signal | None:
         """Return the next signal, None after the timeout."""
 
@@ -166,6 +169,11 @@ class MqttTransport:
         if info.rc not in (paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_QUEUE_SIZE):
             raise HubUnreachable(f"broker: {paho.error_string(info.rc)}")
         return info.mid
+
+    def mention(self, topic: str, payload: bytes) -> None:
+        """Send with QoS 0."""
+        if self._client is not None:
+            self._client.publish(topic, payload, qos=0)
 
     def receive(self, timeout_s: float) -> Signal | None:
         """Return the next signal, None after the timeout."""

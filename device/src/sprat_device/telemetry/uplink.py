@@ -101,6 +101,7 @@ class Uplink:
         self._reported = b""
         self._reported_is_new = False
         self._replies: deque[tuple[Command, bytes]] = deque()
+        self._live: dict[str, bytes] = {}
         self._stopping = threading.Event()
         self.beats = 0
         """Rises with every round: a count that stands still hangs."""
@@ -140,6 +141,12 @@ class Uplink:
         """Answer a command; dropped if there is no connection, for the hub has stopped waiting by then."""
         self._replies.append((command, payload))
         self._transport.wake()
+
+    def publish_live(self, name: str, document: bytes) -> None:
+        """Mention the newest prediction of an input; without a connection nobody hears of it."""
+        if self._link is _Link.UP:
+            self._live[name] = document
+            self._transport.wake()
 
     def poll(self, wait_s: float = 0.0) -> None:
         """Do one round: (re)connect, take in what came within `wait_s`, send what may go."""
@@ -284,6 +291,9 @@ class Uplink:
         while self._replies:
             command, payload = self._replies.popleft()
             self._transport.publish(command.reply_to, payload, correlation=command.correlation)
+        live, self._live = self._live, {}
+        for document in live.values():
+            self._transport.mention(self._topic(Kind.LIVE), document)
         frames = topics.frames(self._device)
         while (outgoing := self._sending.next(self._now(), dice=self._dice())) is not None:
             self._frames_sent[self._transport.publish(frames, outgoing.raw)] = outgoing.key

@@ -226,6 +226,18 @@ def test_a_device_whose_name_another_takes_leaves_it_a_while(bench: Bench) -> No
     assert bench.uplink.connected  # after a long while alone it is a matter of seconds again
 
 
+def test_live_is_the_newest_of_each_input_and_nothing_without_a_connection(bench: Bench) -> None:
+    bench.uplink.publish_live("a", b"never")
+    bench.uplink.poll()
+    bench.uplink.poll()
+    for document in (b"a1", b"a2"):
+        bench.uplink.publish_live("a", document)
+    bench.uplink.publish_live("b", b"b1")
+    bench.uplink.poll()
+    bench.uplink.poll()
+    assert bench.transport.take(Kind.LIVE) == [b"a2", b"b1"]
+
+
 def test_the_reported_twin_is_published_now_and_after_each_connect(bench: Bench) -> None:
     bench.uplink.publish_reported(b"one")
     bench.uplink.poll()

@@ -23,3 +23,6 @@ class TelemetrySettings:
     backlog_bytes_per_s: int = setting(256 * 1024, values.integer(0), "pace of what waited; 0 is no limit")
     daily_bytes: int = setting(0, values.integer(0), "detail steps down when a day's frames exceed it; 0 is no limit")
     summary_interval_s: float = setting(60.0, values.number(0.1, 86_400), "between two summaries")
+    live_per_s: float = setting(
+        0.0, values.number(0, 100), "newest predictions of each input told on up/live, for people; 0 is off"
+    )
