@@ -123,6 +123,7 @@ def write(
         provenance=contents.provenance,
         metric=contents.metric,
         state=state_of(lowering.ops, stream=bool(lowering.steps)),
+        preprocess=recipe.preprocess,
     )  # fmt: skip
     return write_bundle(
         path, manifest=manifest, artifact=lowering.path.read_bytes(), golden=contents.golden,

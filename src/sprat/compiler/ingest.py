@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat.compiler.proof import data_gates
+from sprat.compiler.spec import preprocess_plan
 from sprat.compiler.spec.factory import Part
 from sprat.compiler.spec.recipe import InputSpec, Recipe
 from sprat.data import labels as label_sets
@@ -162,6 +163,8 @@ def _input(table: Table, spec: InputSpec, recipe: Recipe) -> Array:
             array[:, place] = values
     else:
         array = columns[0].reshape(len(columns[0]), -1) if columns[0].ndim == 1 else columns[0]
+    if steps := recipe.preprocess.get(spec.name):
+        array = preprocess_plan.prepared(array, steps, spec.name)
     _require_range(array, spec, asked_by)
     return array
 

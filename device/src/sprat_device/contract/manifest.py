@@ -245,7 +245,9 @@ def _texts(raw: object, where: str) -> tuple[str, ...]:
 
 def _steps(raw: object, where: str) -> tuple[Mapping[str, Any], ...]:
     """Read the steps of one input; which of them are known is decided where they are to be run."""
-    return Fields({where: raw}, "").items(where, _step)
+    if not isinstance(raw, list | tuple):
+        raise ContractError(f"{where}: found {type(raw).__name__}, expected a list of steps")
+    return tuple(_step(entry, f"{where}[{place}]") for place, entry in enumerate(raw))
 
 
 def _step(raw: object, where: str) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from sprat.compiler.spec import limits, search_plan, stream_plan
+from sprat.compiler.spec import limits, preprocess_plan, search_plan, stream_plan
 from sprat.compiler.spec.gates import Gates
 from sprat.compiler.spec.search_plan import SearchPlan
 from sprat.compiler.spec.sections import Section, Source, override
@@ -108,6 +108,8 @@ class Recipe:
     """Outputs that are the answer, in order, where a model has several; empty means all of them, by name."""
     stream: str = ""
     """How a sequence is answered by a model that keeps state: `last` or `max`; empty where each row is one reading."""
+    preprocess: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    """Input -> the steps from what its sensor gives to what the model takes: the data's rows and a device's go through them."""
 
     def place(self, path: tuple[str, ...]) -> str:
         """Return where a key stands, for a sentence about it."""
@@ -147,8 +149,13 @@ def _recipe(top: Section) -> Recipe:
         limits=limits.read(top.sections("limits")),
         answer=top.strings("answer", default=()),
         stream=stream_plan.read(top.section("stream")),
+        preprocess=preprocess_plan.read(top.section("preprocess")),
     )
     top.finish()
+    kinds = {spec.name: spec.type for spec in recipe.inputs}
+    preprocess_plan.require_known(
+        recipe.preprocess, kinds, stream=bool(recipe.stream), section=top.section("preprocess")
+    )
     if task is Task.CLASSIFICATION and len(recipe.labels) < 2:
         raise top.wrong("labels", list(recipe.labels), "the names of at least two classes, in order")
     if task is Task.ANOMALY and len(recipe.labels) != 2:

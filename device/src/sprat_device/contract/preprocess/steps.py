@@ -94,7 +94,7 @@ def _detrend(_fields: Fields) -> Apply:
         values = _rows(array, "detrend").astype(np.float64)
         place = np.arange(len(values)) - (len(values) - 1) / 2
         # The places sum to zero, so slope and mean are found apart.
-        slope = np.tensordot(place, values, (0, 0)) / max(1.0, float(place @ place))
+        slope = np.tensordot(place, values, (0, 0)) / (float(place @ place) or 1.0)
         line = np.multiply.outer(place, slope)
         flat: Array = (values - values.mean(axis=0) - line).astype(np.float32)
         return flat
