@@ -44,13 +44,15 @@ def run(parsed: argparse.Namespace) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    settings = _settings(parsed)
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
     with tempfile.TemporaryDirectory(prefix="sprat-serve-") as folder:
+        scratch = Path(folder)
+        # Without a state folder no file is read: nothing of an agent on this machine shall change what is served.
+        settings = _settings(parsed, parsed.state or scratch)
+        logging.basicConfig(
+            level=settings.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+        )
         sessions = [
-            (_open(path, Path(folder), settings, parsed.runtime), release_seq)
+            (Session.open(path, cache=scratch, runtime=parsed.runtime, settings=settings.runtime), release_seq)
             for path, release_seq in _bundles(parsed.bundles, parsed.state)
         ]
         with served(sessions, settings.serve, runtime=settings.runtime) as address:
@@ -61,11 +63,10 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(parsed: argparse.Namespace) -> DeviceSettings:
+def _settings(parsed: argparse.Namespace, folder: Path) -> DeviceSettings:
     flags: dict[str, object] = {f"serve.{name}": getattr(parsed, name) for name in _FLAGS}
     flags |= {"serve.exposed": parsed.exposed or None, "runtime.threads": parsed.threads}
-    # Without a state folder no file is read: nothing of an agent on this machine shall change what is served.
-    return settings_.load(parsed.state or Path(os.devnull), environment=os.environ, flags=flags)
+    return settings_.load(folder, environment=os.environ, flags=flags)
 
 
 def _bundles(named: Sequence[Path], state: Path | None) -> list[tuple[Path, int]]:
@@ -80,10 +81,6 @@ def _bundles(named: Sequence[Path], state: Path | None) -> list[tuple[Path, int]
     if not found:
         raise WrongUse(f"{state}: no model has an installed bundle; install one, or name a BUNDLE")
     return found
-
-
-def _open(path: Path, cache: Path, settings: DeviceSettings, runtime: str | None) -> Session:
-    return Session.open(path, cache=cache, runtime=runtime, settings=settings.runtime)
 
 
 def _parser() -> argparse.ArgumentParser:
