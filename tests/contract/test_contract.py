@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import msgpack
 import pytest
 
-from sprat_device.contract import acks, frame, manifest, records, release, topics, twin, wheelhouse
+from sprat_device.contract import acks, capture, frame, manifest, records, release, shadow, topics, twin, wheelhouse
 from sprat_device.contract.errors import BundleRefused, ContractError
 
 HERE = Path(__file__).parent
@@ -29,6 +30,12 @@ def read_frame(raw: bytes) -> dict[str, object]:
     return {**plain, "rows": [asdict(row) for row in found]}
 
 
+def read_capture(raw: bytes) -> dict[str, object]:
+    found = capture.parse(msgpack.unpackb(raw))
+    inputs = {name: [array.dtype.str, array.tolist()] for name, array in found.inputs.items()}
+    return {**asdict(replace(found, inputs={})), "inputs": inputs}
+
+
 _READERS: dict[str, Callable[[bytes], bytes]] = {
     "frame": lambda raw: json.dumps(read_frame(raw)).encode(),
     "manifest": lambda raw: manifest.parse(raw).dump(),
@@ -36,6 +43,8 @@ _READERS: dict[str, Callable[[bytes], bytes]] = {
     "desired": lambda raw: twin.parse_desired(raw).dump(),
     "reported": lambda raw: twin.parse_reported(raw).dump(),
     "ack": lambda raw: acks.parse(raw).dump(),
+    "capture": lambda raw: json.dumps(read_capture(raw)).encode(),
+    "shadow": lambda raw: json.dumps(shadow.parse(json.loads(raw)).detail()).encode(),
     "wheelhouse": lambda raw: wheelhouse.parse(raw).dump(),
     "topic": lambda raw: str(topics.parse(raw.decode().rstrip("\n"))).encode(),
 }
@@ -70,12 +79,13 @@ def test_valid(path: Path) -> None:
     match kind_of(path):
         case "topic":
             assert written == raw.rstrip(b"\n")
-        case "frame":
+        case "frame" | "capture":
             expected = json.loads(path.with_suffix(".expected.json").read_text(encoding="utf-8"))
             assert json.loads(written) == expected
         case kind:
-            # An ack is read once and never written again: what it does not know it may drop.
-            known = {k: v for k, v in json.loads(raw).items() if kind != "ack" or k != "invented_later"}
+            # Acks and records are read once and never written again: what the reader does not know it may drop.
+            drops = kind in {"ack", "shadow"}
+            known = {k: v for k, v in json.loads(raw).items() if not drops or k != "invented_later"}
             assert holds(known, json.loads(written)), "unknown fields survive too"
             assert read_and_write(kind, written) == written, "a second time changes nothing"
 

@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import frames
 
-from sprat_device.contract import acks, enrolment, frame, manifest, records, release, summary, topics, twin
+from sprat_device.contract import (
+    acks,
+    capture,
+    enrolment,
+    frame,
+    manifest,
+    records,
+    release,
+    shadow,
+    summary,
+    topics,
+    twin,
+)
 from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
 from sprat_device.contract.phases import ClockState, InstallPhase, Lane
 from sprat_device.contract.sketch import Histogram, LogHistogram, merged, psi
@@ -92,13 +105,21 @@ def test_acks(ack: acks.Ack) -> None:
     assert acks.parse(ack.dump()) == ack
 
 
+SHARES = st.floats(0, 1)
 OFFERS = st.builds(twin.Offer, TEXTS, NAMES.map(Channel), st.integers(1, 2**40), NAMES, DIGESTS)
 DESIRED = st.builds(
     twin.Desired, TEXTS, COUNTS, st.dictionaries(NAMES, OFFERS, max_size=3), st.dictionaries(NAMES, OFFERS, max_size=1),
     st.builds(twin.TelemetrySettings, st.none() | st.sampled_from(twin.Detail), st.none() | COUNTS),
     st.dictionaries(TEXTS, PLAIN, max_size=2), st.text(max_size=16),
-    st.dictionaries(TEXTS, st.sampled_from(twin.InputMode), max_size=2), EXTRA,
+    st.dictionaries(TEXTS, st.sampled_from(twin.InputMode), max_size=2),
+    st.builds(
+        capture.Wish, st.none() | st.lists(TEXTS, max_size=2).map(tuple), st.none() | SHARES, st.none() | SHARES,
+        st.none() | COUNTS,
+    ),
+    EXTRA,
 )  # fmt: skip
+INSTALLS = st.builds(twin.InstallReport, st.sampled_from(InstallPhase), COUNTS, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS)
+SHADOWS = st.builds(twin.ShadowReport, INSTALLS, st.text(max_size=32), TEXTS, TEXTS, COUNTS, COUNTS, COUNTS)
 INSTALLED = st.none() | st.builds(twin.Installed, DIGESTS, COUNTS)
 REPORTED = st.builds(
     twin.Reported, COUNTS, TEXTS, COUNTS, TEXTS, TEXTS, st.text(max_size=32), TEXTS, st.dictionaries(TEXTS, PLAIN, max_size=2),
@@ -106,8 +127,7 @@ REPORTED = st.builds(
         NAMES,
         st.builds(
             twin.ModelReport, INSTALLED, INSTALLED,
-            st.builds(twin.InstallReport, st.sampled_from(InstallPhase), COUNTS, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS),
-            TEXTS, COUNTS, COUNTS,
+            INSTALLS, TEXTS, COUNTS, COUNTS, st.none() | SHADOWS,
         ),
         max_size=2,
     ),
@@ -236,3 +256,36 @@ def test_psi_tells_a_shift_from_none() -> None:
     reference = np.array([100, 200, 100])
     assert psi(reference, reference * 3) == pytest.approx(0, abs=1e-3)
     assert psi(reference, np.array([200, 100, 0])) > 0.2
+
+
+ARRAYS = st.sampled_from(["<f4", "<f8", "|u1", "<i8", "|b1", "<U5"]).flatmap(
+    lambda dtype: st.lists(st.integers(0, 1), max_size=4).map(lambda values: np.array(values).astype(dtype))
+)
+
+
+@given(
+    st.builds(
+        capture.Capture, st.sampled_from(capture.Rule), COUNTS, COUNTS, st.integers(-1, 999),
+        st.lists(st.floats(allow_nan=False), max_size=3).map(tuple), st.dictionaries(TEXTS, ARRAYS, min_size=1, max_size=3),
+        st.text(max_size=32), TEXTS, TEXTS, st.integers(-1, 999), st.lists(TEXTS, max_size=2).map(tuple),
+    )
+)  # fmt: skip
+def test_captures(kept: capture.Capture) -> None:
+    found = capture.parse(msgpack.unpackb(msgpack.packb(kept.detail())))
+    assert replace(found, inputs={}) == replace(kept, inputs={})
+    assert {name: (array.dtype.str, array.tolist()) for name, array in found.inputs.items()} == {
+        name: (array.dtype.str, array.tolist()) for name, array in kept.inputs.items()
+    }
+
+
+@given(COUNTS, DIGESTS, st.tuples(COUNTS, COUNTS, COUNTS).map(sorted), SHARES, st.tuples(LOGS, LOGS))
+def test_shadow_summaries(
+    span_us: int, other: Digest, counts: list[int], distance: float, latencies: tuple[LogHistogram, LogHistogram]
+) -> None:
+    agreed, labelled, compared = counts
+    told = shadow.ShadowSummary(
+        span_us, other, 2, readings=compared, compared=compared, agreed=agreed, labelled=labelled, distances=labelled,
+        distance_sum=distance, distance_max=distance, errors={"run-failed": agreed}, latency=latencies[0],
+        shadow_latency=latencies[1], cpu_us=compared, rss_kib=agreed, starts=1,
+    )  # fmt: skip
+    assert shadow.parse(msgpack.unpackb(msgpack.packb(told.detail()))) == told

@@ -15,7 +15,7 @@ from sprat_device.board.files import Files
 from sprat_device.board.identity import Identity
 from sprat_device.contract import twin
 from sprat_device.contract.errors import ContractError
-from sprat_device.contract.twin import Desired, ModelReport, Reported
+from sprat_device.contract.twin import Desired, ModelReport, Reported, ShadowReport
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 
@@ -79,6 +79,7 @@ class Reporter:
         recorder: Recorder,
         facts: dict[str, Any],
         publish: Callable[[bytes], None],
+        shadow: Callable[[str], ShadowReport | None] = lambda _model: None,
     ) -> None:
         self._state = state
         self._files = files
@@ -89,6 +90,7 @@ class Reporter:
         self._recorder = recorder
         self._facts = facts
         self._publish = publish
+        self._shadow = shadow
         self._last = Reported(version=self._reserve_versions())
         self._next_us = 0
 
@@ -141,12 +143,16 @@ class Reporter:
         for model, (active, spare, install) in self._installer.reports().items():
             running, healthy, errors = self._streams.counts(model)
             models[model] = ModelReport(
-                active=active, spare=spare, install=install, running=running, healthy=healthy, errors=errors
-            )
+                active=active, spare=spare, install=install, running=running, healthy=healthy, errors=errors,
+                shadow=self._shadow(model),
+            )  # fmt: skip
         return models
 
 
 def _without_counters(reported: Reported) -> Reported:
     """Return what a person would call a change: not the counters that move with every prediction."""
-    models = {name: replace(model, healthy=0, errors=0) for name, model in reported.models.items()}
+    models = {
+        name: replace(model, healthy=0, errors=0, shadow=model.shadow and replace(model.shadow, compared=0, agreed=0))
+        for name, model in reported.models.items()
+    }
     return replace(reported, version=0, models=models, ledger={})

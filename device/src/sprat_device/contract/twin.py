@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from sprat_device.contract.capture import Wish, parse_wish
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields, anything, text
 from sprat_device.contract.ids import Channel, Digest, channel, digest
@@ -68,12 +69,15 @@ class Desired:
     offers: Mapping[str, Offer] = field(default_factory=dict)
     """Model -> the release that this device shall run."""
     shadows: Mapping[str, Offer] = field(default_factory=dict)
+    """Model -> the release that sees the same inputs beside it and never answers."""
     telemetry: TelemetrySettings = TelemetrySettings()
     maintenance: Mapping[str, Any] = field(default_factory=dict)
     """As `maintenance.parse` reads it."""
     log_level: str = ""
     inputs: Mapping[str, InputMode] = field(default_factory=dict)
     """Input (`model` or `model/name`) -> whether it is read; one that is not named is as the device has it."""
+    capture: Wish = field(default_factory=Wish)
+    """What the hub would like to be captured, where a device lets it tune that."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def dump(self) -> bytes:
@@ -103,6 +107,24 @@ class InstallReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowReport:
+    """What a device says of the shadow of one model."""
+
+    install: InstallReport = InstallReport()
+    """Its phase ends at `checked`."""
+    state: str = ""
+    """`starting`, `waiting` (for memory), `running`, `restarting`, `given-up`; empty where none runs."""
+    running: str = ""
+    """Digest of the bundle that sees the inputs right now."""
+    detail: str = ""
+    compared: int = 0
+    """Readings that both have answered, since it was begun."""
+    agreed: int = 0
+    """Of those, with the same label."""
+    starts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelReport:
     """What a device says of one model: its slots, and how the running bundle does since it was loaded."""
 
@@ -114,6 +136,7 @@ class ModelReport:
     healthy: int = 0
     """Predictions of `running` without an error, since it was loaded."""
     errors: int = 0
+    shadow: ShadowReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +205,7 @@ def parse_desired(raw: bytes) -> Desired:
         version=fields.integer("version"),
         offers=fields.mapping("offers", parse_offer, default={}),
         shadows=fields.mapping("shadows", parse_offer, default={}),
+        capture=fields.value("capture", parse_wish, default=Wish()),
         telemetry=fields.value("telemetry", _telemetry, default=TelemetrySettings()),
         maintenance=fields.mapping("maintenance", anything, default={}),
         log_level=fields.text("log_level", default="", max_length=16),
@@ -268,6 +292,20 @@ def _model_report(raw: object, where: str) -> ModelReport:
         running=fields.text("running", default="", max_length=64),
         healthy=fields.integer("healthy", default=0),
         errors=fields.integer("errors", default=0),
+        shadow=None if fields.absent("shadow") else fields.value("shadow", _shadow_report),
+    )
+
+
+def _shadow_report(raw: object) -> ShadowReport:
+    fields = Fields(raw, "shadow")
+    return ShadowReport(
+        install=fields.value("install", _install_report, default=InstallReport()),
+        state=fields.text("state", default="", max_length=32),
+        running=fields.text("running", default="", max_length=64),
+        detail=fields.text("detail", default="", max_length=1024),
+        compared=fields.integer("compared", default=0),
+        agreed=fields.integer("agreed", default=0),
+        starts=fields.integer("starts", default=0),
     )
 
 

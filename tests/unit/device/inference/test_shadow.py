@@ -54,25 +54,25 @@ def prediction(label: int = 2, *outputs: float) -> Prediction:
 # Comparing
 
 
-def compared(active: str, shadow: str, label: int, other: int, a: Any, b: Any, *, scores: bool = True) -> Compared:
-    comparer = Comparer(active.split(), shadow.split(), scores=scores)
+def compared(names: tuple[str, str], label: int, other: int, a: Any, b: Any, *, scores: bool = True) -> Compared:
+    comparer = Comparer(names[0].split(), names[1].split(), scores=scores)
     return comparer.compare(label, np.array(a, np.float32), other, np.array(b, np.float32))
 
 
 def test_labels_are_compared_by_their_text_and_scores_side_by_side() -> None:
-    found = compared("low high", "low high", 1, 0, [0.2, 0.8], [0.6, 0.4])
+    found = compared(("low high", "low high"), 1, 0, [0.2, 0.8], [0.6, 0.4])
     assert (found.same, found.mean_distance, found.max_distance) == (False, pytest.approx(0.4), pytest.approx(0.4))
-    turned = compared("low high", "high low", 1, 0, [0.2, 0.8], [0.7, 0.3])
+    turned = compared(("low high", "high low"), 1, 0, [0.2, 0.8], [0.7, 0.3])
     assert (turned.same, turned.max_distance) == (True, pytest.approx(0.1))
 
 
 def test_other_labels_have_no_scores_side_by_side() -> None:
-    assert compared("low high", "low top", 0, 0, [0.9, 0.1], [0.8, 0.2]) == Compared(True)
-    assert compared("low high", "low middle high", 1, 2, [0.2, 0.8], [0.1, 0.1, 0.8]) == Compared(True)
+    assert compared(("low high", "low top"), 0, 0, [0.9, 0.1], [0.8, 0.2]) == Compared(True)
+    assert compared(("low high", "low middle high"), 1, 2, [0.2, 0.8], [0.1, 0.1, 0.8]) == Compared(True)
 
 
 def test_values_have_a_distance_and_no_label() -> None:
-    found = compared("", "", NO_LABEL, NO_LABEL, [20.0, 1.0], [21.0, 4.0], scores=False)
+    found = compared(("", ""), NO_LABEL, NO_LABEL, [20.0, 1.0], [21.0, 4.0], scores=False)
     assert found == Compared(None, 2.0, 3.0)
 
 

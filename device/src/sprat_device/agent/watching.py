@@ -1,0 +1,91 @@
+"""What watches the streams: captures and shadows, wired to the recorder, the installer and the hub's wishes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sprat_device.board.clock import Clock
+from sprat_device.board.files import Files
+from sprat_device.board.settings import DeviceSettings, InputSettings
+from sprat_device.contract.ids import ModelName
+from sprat_device.contract.twin import Desired, ShadowReport
+from sprat_device.inference.capturing import Capturer, CaptureWatcher
+from sprat_device.inference.loop import Watcher
+from sprat_device.inference.shadowing import Ports, Shadows
+from sprat_device.install.installer import Installer
+from sprat_device.telemetry.recorder import Recorder
+
+_LOG: Final = logging.getLogger("sprat.agent")
+
+
+class Watching:
+    """Captures and shadows of one device."""
+
+    def __init__(
+        self,
+        state: Path,
+        settings: DeviceSettings,
+        clock: Clock,
+        files: Files,
+        *,
+        recorder: Recorder,
+        installer: Installer,
+        models: Sequence[ModelName],
+    ) -> None:
+        self._installer = installer
+        self._recorder = recorder
+        self._models = tuple(models)
+        self._capture = settings.capture
+        self._shadow = settings.shadow
+        self._capturer = Capturer(settings.capture, recorder, clock, files, state)
+        self._shadows = Shadows(
+            Ports(
+                settings=settings.shadow, clock=clock, recorder=recorder, cache=state / "artifacts",
+                runtime=settings.runtime, interval_s=settings.telemetry.summary_interval_s,
+                on_disagreement=self._capturer.offer,
+            )
+        )  # fmt: skip
+
+    def of_input(self, wanted: InputSettings) -> list[Watcher]:
+        """Return what watches one input; what is switched off costs its loop nothing."""
+        watchers: list[Watcher] = []
+        if self._shadow.enabled:
+            watchers.append(self._shadows.watcher(wanted.model))
+        if self._capture.enabled:
+            watchers.append(CaptureWatcher(self._capturer))
+        return watchers
+
+    def start(self) -> None:
+        """Begin to capture, where the settings say so."""
+        self._capturer.start()
+
+    def take(self, desired: Desired) -> None:
+        """Follow what the hub wishes, as far as this device allows it."""
+        if not self._capturer.apply(desired.capture):
+            _LOG.info("capture: the hub's wish is left, [capture] hub_may_tune says so")
+        for model in self._models:
+            wanted = desired.shadows.get(model) if self._shadow.enabled else None
+            self._installer.offer_shadow(model, wanted)
+
+    def follow(self) -> None:
+        """Let the shadow of each model be what its shadow slot holds."""
+        for model in self._models:
+            self._shadows.follow(model, self._installer.shadow(model))
+
+    def report(self, model: str) -> ShadowReport | None:
+        """Return what the twin says of a model's shadow, None where there was never one."""
+        install, standing = self._installer.shadow_report(model), self._shadows.standing(model)
+        if standing is None:
+            return ShadowReport(install=install) if install.bundle else None
+        return ShadowReport(
+            install=install, state=standing.state, running=install.bundle if standing.state == "running" else "",
+            detail=standing.detail[:1000], compared=standing.compared, agreed=standing.agreed, starts=standing.starts,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """End the shadows, then the captures that they may still offer."""
+        self._shadows.stop()
+        self._capturer.stop()
