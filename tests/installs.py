@@ -53,6 +53,8 @@ class Board:
     ) -> None:
         self.state = state
         self.looks = 0
+        self.updater_ends = 0
+        """The code by which the updater ends before it has done anything; 0: it works."""
         self.files = files or OsFiles()
         self.clock = clock or clock_at(NOW)
         folder = state / "identity"
@@ -118,6 +120,8 @@ class Board:
         return self.ports
 
     def _launch(self, model: ModelName | None) -> Finished:
+        if self.updater_ends:
+            return Finished(self.updater_ends)
         if model is None:
             self.looks += 1
         else:
@@ -126,10 +130,13 @@ class Board:
 
 
 class Finished:
-    """An updater that has done its work by the time it is asked."""
+    """An updater that has ended by the time it is asked."""
+
+    def __init__(self, code: int = 0) -> None:
+        self._code = code
 
     def poll(self) -> int:
-        return 0
+        return self._code
 
     def stop(self) -> None:
         pass

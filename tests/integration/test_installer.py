@@ -172,6 +172,58 @@ def test_an_origin_that_is_away_is_tried_later_and_later(world: World, board: Bo
     assert board.record.phase is Phase.TRIAL
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(-9, Reason.OUT_OF_MEMORY), (137, Reason.OUT_OF_MEMORY), (-11, Reason.UPDATER_FAILED), (1, Reason.UPDATER_FAILED)],
+)
+def test_an_updater_that_dies_again_and_again_is_given_up(
+    world: World, board: Board, code: int, reason: Reason
+) -> None:
+    board.updater_ends = code
+    board.installer.offer(MODEL, world.offers[1])
+    for _ in range(board.settings.updater_attempts - 1):
+        board.installer.tick()
+        board.installer.tick()
+        assert (board.record.phase, board.record.reason) == (Phase.FETCHING, reason)
+        board.clock.advance(3600)
+    again = world.board()  # the count survives a restart
+    again.updater_ends = code
+    again.installer.tick()
+    again.installer.tick()
+    assert (again.record.phase, again.record.reason) == (Phase.REFUSED, reason)
+    assert active(again) == world.offers[0].bundle
+    again.updater_ends = 0
+    again.installer.offer(MODEL, world.offers[2])
+    again.run_until_trial()
+    assert (again.record.phase, again.record.failures) == (Phase.TRIAL, 0)
+
+
+@pytest.mark.parametrize("code", [2, 3, 4, 75])
+def test_what_somebody_can_mend_is_tried_for_ever(world: World, board: Board, code: int) -> None:
+    board.updater_ends = code
+    board.installer.offer(MODEL, world.offers[1])
+    for _ in range(20):
+        board.installer.tick()
+        board.clock.advance(3600)
+    assert (board.record.phase, board.record.failures) == (Phase.FETCHING, 0)
+    board.updater_ends = 0
+    board.run_until_trial()
+    assert board.record.phase is Phase.TRIAL
+
+
+def test_a_check_that_the_kernel_kills_is_tried_later_and_then_given_up(world: World, board: Board) -> None:
+    board.with_ports(check=("/bin/sh", "-c", "kill -9 $$", "check"))
+    board.installer.offer(MODEL, world.offers[1])
+    phases = []
+    for _ in range(2 * board.settings.updater_attempts):
+        board.installer.tick()
+        board.clock.advance(3600)
+        phases.append(board.record.phase)
+    assert phases[0] is Phase.STAGED
+    assert (board.record.phase, board.record.reason) == (Phase.REFUSED, Reason.OUT_OF_MEMORY)
+    assert active(board) == world.offers[0].bundle
+
+
 def test_a_lost_bundle_falls_to_the_spare_at_boot(world: World, board: Board) -> None:
     board.install(world.offers[1])
     (board.state / "bundles" / f"{world.offers[1].bundle}.sprat").unlink()

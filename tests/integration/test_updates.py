@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import stat
 import subprocess
 import sys
@@ -246,3 +247,31 @@ def test_a_second_updater_leaves_the_first_alone(device: Identity, state: Path) 
         command = [sys.executable, "-m", "sprat_device.install.updater", *arguments]
         child = subprocess.run(command, check=False, timeout=60)
     assert child.returncode == updater.BUSY
+
+
+@pytest.mark.parametrize("case", [(["--model", "digits"], 1), (["--model", "digits"], 40_000), ([], 1), ([], 40_000)])
+def test_an_updater_without_memory_says_so_and_leaves_what_it_had(
+    publisher: Publisher, device: Identity, state: Path, tmp_path: Path, case: tuple[list[str], int]
+) -> None:
+    model, kib = case
+    offer = released(publisher, tmp_path)
+    records = begin(state, offer)
+    (state / "sprat.toml").write_text(f"[install]\nupdater_memory_kib = {kib}\n")
+    command = [sys.executable, "-m", "sprat_device.install.updater", "--state", str(state), "--runtimes", "{}", *model]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    # The X.509 library ends its process by SIGABRT where it gets no memory; Python and OpenSSL say so.
+    assert (done.returncode, "out of memory" in done.stderr) in ((137, True), (-signal.SIGABRT, False)), done.stderr
+    assert records.load(MODEL) == Install(Phase.FETCHING, offer, attempts=1)
+
+
+def test_the_check_is_not_bound_by_the_updaters_limit(tmp_path: Path) -> None:
+    code = (
+        "import resource, subprocess, sys; from sprat_device.install.bounds import limit_memory, unlimited\n"
+        "limit_memory(200_000)\n"
+        "tell = [sys.executable, '-c', 'import resource; print(resource.getrlimit(resource.RLIMIT_DATA)[0])']\n"
+        "subprocess.run(tell, check=True)\n"
+        "with unlimited(): subprocess.run(tell, check=True)\n"
+        "subprocess.run(tell, check=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["204800000", "-1", "204800000"]

@@ -7,6 +7,7 @@ be judged: a hub that has just renewed its certificate must not lock out a board
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ def context(*, ca: Path, certificate: Path, key: Path, trusted_us: Now) -> ssl.S
         made = ssl.create_default_context(cafile=str(ca))
         made.load_cert_chain(str(certificate), str(key))
     except (OSError, ssl.SSLError) as exc:
+        if exc.errno == errno.ENOMEM:
+            raise MemoryError from exc
         raise MachineLacks(f"identity in {ca.parent}: cannot be loaded ({exc}); enrol this device again") from exc
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_flags |= NO_CHECK_TIME

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
@@ -20,10 +20,11 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
+from sprat_device.install.bounds import KILLED
 from sprat_device.install.children import Launch, launcher
 from sprat_device.install.floors import ReleaseFloors
 from sprat_device.install.hours import Hours
-from sprat_device.install.looks import Looks
+from sprat_device.install.looks import BUSY, Looks
 from sprat_device.install.machine import UPDATING, Effect, Event, step
 from sprat_device.install.pairs import Pairs
 from sprat_device.install.probation import Probation, Rules, Verdict
@@ -32,6 +33,9 @@ from sprat_device.install.roles import is_shadow, model_of
 from sprat_device.install.shadows import ShadowInstalls
 from sprat_device.install.trials import Trials, on_trial
 from sprat_device.install.updating import Updating
+
+_MENDABLE: Final = frozenset({2, 3, 4})
+"""Exit codes that say what lacks at this machine: somebody mends it, and the same offer is good again."""
 
 Model = ModelName | str
 
@@ -290,5 +294,19 @@ class Installer:
             self._updating.at_once(model)
             return
         self._updating.later(model)
-        if code:
-            self._events.append(("updater-failed", {"model": model, "code": code}))
+        if code not in (0, BUSY):
+            self._count_failure(model, code)
+
+    def _count_failure(self, model: ModelName, code: int) -> None:
+        """Note that the updater ended by a fault; too often, and the offer is refused, while the old bundle goes on."""
+        install = self._installs[model]
+        reason = Reason.OUT_OF_MEMORY if code in KILLED else Reason.UPDATER_FAILED
+        self._events.append(("updater-failed", {"model": model, "code": code, "reason": reason}))
+        if code in _MENDABLE:
+            return
+        failures = install.failures + 1
+        counted = replace(install, failures=failures).because(reason, f"updater ended {failures} times, last by {code}")
+        if failures >= self._settings.updater_attempts:
+            self._advance(model, counted, Event.REFUSED)
+        else:
+            self._store(model, counted)

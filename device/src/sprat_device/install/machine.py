@@ -56,6 +56,7 @@ TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, tuple[Effect, ...]]]] = {
     (Phase.FETCHING, Event.CANCELLED): _GIVEN_UP,
     (Phase.STAGED, Event.OFFERED): _NEW_OFFER,
     (Phase.STAGED, Event.CHECK_PASSED): (Phase.CHECKED, ()),
+    (Phase.STAGED, Event.TRY_LATER): (Phase.STAGED, (Effect.UPDATE,)),
     (Phase.STAGED, Event.REFUSED): _REFUSED,
     (Phase.STAGED, Event.CANCELLED): _GIVEN_UP,
     (Phase.CHECKED, Event.OFFERED): _NEW_OFFER,

@@ -5,6 +5,7 @@ Neither is trusted for content. Errors of both are `TryLater`, or `FileMissing` 
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -171,4 +172,6 @@ def _mapped(url: str) -> Iterator[None]:
     except urllib3.exceptions.TimeoutError as exc:
         raise TryLater(f"{url}: the hub does not answer in time", Reason.TOO_SLOW) from exc
     except (urllib3.exceptions.HTTPError, OSError) as exc:
+        if getattr(exc, "errno", None) == errno.ENOMEM:
+            raise MemoryError from exc
         raise TryLater(f"{url}: {' '.join(str(exc).split())[:200]}") from exc

@@ -28,6 +28,8 @@ class Install:
     attempts: int = 0
     """How often this very release was begun."""
     runtime: str = ""
+    failures: int = 0
+    """Runs of the updater on this offer that ended by a fault or without memory."""
     probation: Probation = field(default_factory=Probation)
 
     @property
@@ -86,6 +88,7 @@ def _parse(raw: bytes) -> Install:
         detail=fields.text("detail"),
         attempts=fields.integer("attempts"),
         runtime=fields.text("runtime"),
+        failures=fields.integer("failures", default=0),
         probation=fields.value("probation", _probation),
     )
 

@@ -4,12 +4,13 @@ Its memory (python-tuf, TLS, X.509) and its crashes are its own. It takes the on
 works on the offer in `installs/<model>.json` until it waits for the agent or for a later try, and ends; without a model
 it looks at the hub and leaves `look.json`.
 Exit codes: 0 ended as it should (also with a refusal, which stands in the record), 3 the hub does not answer a look,
-75 another updater holds the lock.
+75 another updater holds the lock, 137 out of memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ from sprat_device.board.identity import Identity
 from sprat_device.board.settings import DeviceSettings
 from sprat_device.contract.errors import SpratError
 from sprat_device.contract.ids import ModelName
+from sprat_device.install.bounds import OUT_OF_MEMORY, limit_memory
 from sprat_device.install.fit import Machine
 from sprat_device.install.look_record import store
 from sprat_device.install.looking import look
@@ -53,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(argv)
     try:
         return run(parsed.state, parsed.model, parsed.runtimes)
+    except (MemoryError, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno != errno.ENOMEM:
+            raise
+        sys.stderr.write("sprat-device updater: out of memory; install.updater_memory_kib says how much it may take\n")
+        return OUT_OF_MEMORY
     except SpratError as exc:
         sys.stderr.write(f"sprat-device updater: {exc}\n")
         return exc.exit_code
@@ -61,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(state: Path, model: ModelName | None, runtimes: Mapping[str, str]) -> int:
     """Work on one model's offer, or look at the hub, with this machine's disk, clock and hub."""
     settings = device_settings.load(state, environment=os.environ)
+    limit_memory(settings.install.updater_memory_kib)
     ports = ports_of(state, identities.load(state), settings, runtimes=runtimes)
     with locked(ports.files, state) as mine:
         if not mine:

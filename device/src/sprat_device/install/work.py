@@ -25,6 +25,7 @@ from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.release import require_agreement
 from sprat_device.contract.twin import Offer
+from sprat_device.install.bounds import KILLED, unlimited
 from sprat_device.install.fetch import Pace, Wanted, fetch
 from sprat_device.install.fit import Machine, require_fit
 from sprat_device.install.floors import ReleaseFloors
@@ -77,7 +78,7 @@ def work(key: ModelName, ports: Ports) -> Install:
                 else _check(offer, install, ports)
             )
         except TryLater as exc:
-            install, event = install.because(exc.reason, str(exc)), Event.TRY_LATER
+            install, event = _later(install.because(exc.reason, str(exc)), ports.settings)
         except BundleRefused as exc:
             install, event = install.because(exc.reason, str(exc.args[0])), Event.REFUSED
         except OSError as exc:
@@ -93,6 +94,14 @@ def work(key: ModelName, ports: Ports) -> Install:
         if event is Event.TRY_LATER:
             break
     return install
+
+
+def _later(install: Install, settings: InstallSettings) -> tuple[Install, Event]:
+    """Try again, unless it was memory that lacked too often: that does not come back by waiting for ever."""
+    if install.reason != Reason.OUT_OF_MEMORY:
+        return install, Event.TRY_LATER
+    install = replace(install, failures=install.failures + 1)
+    return install, Event.REFUSED if install.failures >= settings.updater_attempts else Event.TRY_LATER
 
 
 def choose(model: ModelName, ports: Ports) -> Offer | None:
@@ -156,9 +165,12 @@ def _check(offer: Offer, install: Install, ports: Ports) -> tuple[Install, Event
     path = Slots(ports.files, ports.state).path(offer.bundle)
     command = [*ports.check, str(path), "--json", "--runtime", install.runtime]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_CHECK_TIMEOUT_S, check=False)
+        with unlimited():
+            done = subprocess.run(command, capture_output=True, timeout=_CHECK_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as exc:
         raise BundleRefused(Reason.CHECK_FAILED, f"check did not end within {_CHECK_TIMEOUT_S} s") from exc
+    if done.returncode in KILLED:
+        raise TryLater("check was killed, as the kernel does where memory runs out", Reason.OUT_OF_MEMORY)
     result = _result(done)
     if done.returncode or result.get("ok") is not True:
         said = str(result.get("reason") or "")

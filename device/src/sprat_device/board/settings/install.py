@@ -47,6 +47,10 @@ class InstallSettings:
     poll_s: float = setting(3600.0, values.number(1, 604_800), "between two looks at the hub without an offer")
     minimum_bytes_per_s: int = setting(1024, values.integer(0), "a slower download is given up")
     total_s: float = setting(3600.0, values.number(1, 604_800), "longest time of a download")
+    updater_memory_kib: int = setting(192 * 1024, values.integer(0), "data that the updater may hold; 0 is no limit")
+    updater_attempts: int = setting(
+        5, values.integer(1, 100), "runs of the updater on one offer that may end by a fault or without memory"
+    )
     windows: tuple[str, ...] = setting(
         (),
         _rules(lambda rules: maintenance.of_texts(rules, (), "+00:00"), "mon-fri 02:00-05:00"),
