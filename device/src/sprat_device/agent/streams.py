@@ -322,6 +322,7 @@ class Streams:
         source = self._source(stream, session)
         if stream.loop is None:
             stream.loop = self._open(stream.wanted, model, source)
+        stream.loop.runtime = self._settings.runtime
         stream.loop.swap(session, origin, source)
         self._serving.show(stream.wanted, session, origin)
         if stream.worker is None:

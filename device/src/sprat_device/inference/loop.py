@@ -114,7 +114,8 @@ class Loop:
         self._turn = turn or nullcontext()
         self._interval_us = int(summary_interval_s * 1e6)
         self._drift = drift or DriftSettings()
-        self._runtime = runtime or RuntimeSettings()
+        self.runtime = runtime or RuntimeSettings()
+        """What the next bundle is taken up by: whether its answers are cached."""
         self._loaded: _Loaded | None = None
         self._word = threading.Event()
         self._next: _Loaded | None = None
@@ -134,7 +135,7 @@ class Loop:
         `source` gives readings as this bundle takes them, where that is not what the one before took.
         """
         tally = Tally(session, since_us=self._clock.monotonic_us(), drift=self._drift)
-        self._leave_word(_Loaded(session, origin, tally, source, PredictionCache.wanted(session, self._runtime)))
+        self._leave_word(_Loaded(session, origin, tally, source, PredictionCache.wanted(session, self.runtime)))
 
     def unload(self) -> None:
         """Let no bundle answer; the source stays open, and its index goes on when one answers again."""

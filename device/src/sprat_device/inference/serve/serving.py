@@ -62,10 +62,10 @@ class Serving:
 
     def follow(self, settings: ServeSettings, inputs: Iterable[InputSettings]) -> None:
         """Follow changed settings; what needs another server ends the old one, and `keep` or `start` makes the new one."""
+        self._routes.access = Access(settings)  # the token may be another one, whatever the settings say
         if settings != self._settings:
-            access = Access(settings)
             self._end_server()
-            self._settings, self._routes.access = settings, access
+            self._settings = settings
             self._try_s = 0.0
         self._set_out(inputs)
         if not self._desks:
