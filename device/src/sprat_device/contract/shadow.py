@@ -7,7 +7,7 @@ add, so the records of many intervals and devices are summed to one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sprat_device.contract.errors import ContractError
@@ -18,6 +18,9 @@ from sprat_device.contract.summary import MAX_COUNT
 
 CODE: Final = "shadow"
 MAX_REASONS: Final = 100
+_MAX_SUM: Final = 2**53
+_MAX_DISTANCE: Final = 1e300
+_SUMMED: Final = ("span_us", "readings", "compared", "agreed", "labelled", "distances", "cpu_us", "starts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,24 @@ class ShadowSummary:
     starts: int = 0
     """How often its process was begun."""
 
+    def plus(self, other: ShadowSummary) -> ShadowSummary:
+        """Return the sum of two intervals of the same pair of bundles; sums end where JSON's whole numbers do."""
+        latency, beside = LogHistogram(dict(self.latency.counts)), LogHistogram(dict(self.shadow_latency.counts))
+        latency.merge(other.latency)
+        beside.merge(other.shadow_latency)
+        reasons = list(dict.fromkeys([*self.errors, *other.errors]))[:MAX_REASONS]
+        return replace(
+            self,
+            **{name: min(_MAX_SUM, getattr(self, name) + getattr(other, name)) for name in _SUMMED},
+            shadow_release_seq=max(self.shadow_release_seq, other.shadow_release_seq),
+            distance_sum=min(_MAX_DISTANCE, self.distance_sum + other.distance_sum),
+            distance_max=max(self.distance_max, other.distance_max),
+            rss_kib=max(self.rss_kib, other.rss_kib),
+            errors={name: min(_MAX_SUM, self.errors.get(name, 0) + other.errors.get(name, 0)) for name in reasons},
+            latency=latency,
+            shadow_latency=beside,
+        )
+
     def detail(self) -> dict[str, object]:
         """Return the plain mapping that stands in the record."""
         plain: dict[str, object] = {
@@ -66,20 +87,20 @@ class ShadowSummary:
         }
 
 
-def parse(detail: object) -> ShadowSummary:
-    """Read the detail of a shadow summary, or raise ContractError."""
+def parse(detail: object, *, most: int = MAX_COUNT) -> ShadowSummary:
+    """Read the detail of a shadow summary, or raise ContractError; no count may be higher than `most`."""
     fields = Fields(detail, "shadow")
     found = ShadowSummary(
         span_us=fields.integer("span_us", default=0),
         shadow=fields.value("shadow", digest),
         shadow_release_seq=fields.integer("shadow_release_seq"),
         **{
-            name: fields.integer(name, maximum=MAX_COUNT, default=0)
+            name: fields.integer(name, maximum=most, default=0)
             for name in ("readings", "compared", "agreed", "labelled", "distances", "cpu_us", "rss_kib", "starts")
         },
         distance_sum=fields.number("distance_sum", default=0.0),
         distance_max=fields.number("distance_max", default=0.0),
-        errors=fields.mapping("errors", _count, default={}),
+        errors=fields.mapping("errors", lambda raw, where: _count(raw, where, most), default={}),
         latency=fields.value("latency", LogHistogram.parse, default=LogHistogram()),
         shadow_latency=fields.value("shadow_latency", LogHistogram.parse, default=LogHistogram()),
     )
@@ -92,5 +113,5 @@ def parse(detail: object) -> ShadowSummary:
     return found
 
 
-def _count(raw: object, where: str) -> int:
-    return Fields({where: raw}, "").integer(where, maximum=MAX_COUNT)
+def _count(raw: object, where: str, most: int) -> int:
+    return Fields({where: raw}, "").integer(where, maximum=most)

@@ -15,6 +15,7 @@ from typing import Final
 from sprat.hub.store.database import Database
 from sprat.hub.store.telemetry_rows import drift_rows, ledger_row, minute_rows, prediction_rows, tallies
 from sprat.hub.store.telemetry_schema import TELEMETRY
+from sprat.hub.store.telemetry_shadows import read_shadows
 from sprat.hub.store.telemetry_values import (
     DriftRow,
     EventRow,
@@ -23,6 +24,7 @@ from sprat.hub.store.telemetry_values import (
     MinuteRow,
     PredictionRow,
     QuarantineRow,
+    ShadowHour,
     Tally,
     Totals,
 )
@@ -127,6 +129,11 @@ class TelemetryStore(Database):
         )
         with self.connection() as db:
             return drift_rows(db.execute(sql, (since_us, until_us, *devices, *bundles)).fetchall())
+
+    def shadows(self, shadow_bundle: str, *, since_us: int = 0, device: str = "") -> tuple[ShadowHour, ...]:
+        """Return what a bundle showed as a shadow, by active bundle and hour, of one device or summed over all."""
+        with self.connection() as db:
+            return read_shadows(db, shadow_bundle=shadow_bundle, since_us=since_us, device=device)
 
     def health(self, device: str, *, since_us: int = 0, limit: int = 1000) -> tuple[HealthRow, ...]:
         """Return the last health samples of one device, the oldest first."""

@@ -15,6 +15,7 @@ from sprat.errors import MachineLacks
 from sprat.hub.store import telemetry_sums as sums
 from sprat.hub.store.ranges import Ranges
 from sprat.hub.store.telemetry import TelemetryStore
+from sprat.hub.store.telemetry_shadows import write_shadows
 from sprat.hub.store.telemetry_values import DAY_US, Anchor, NewEvent, NewFrame, Outcome, Spoiled, Timing, Verdict
 from sprat_device.contract.frame import FrameHeader, checksum
 
@@ -187,6 +188,7 @@ class TelemetryWriter:
         for key, lane in batch.lanes.items():
             _write_lane(batch.db, key, lane)
         sums.write_rollups(batch.db, ((f.device, rollup) for f in batch.frames for rollup in f.rollups))
+        write_shadows(batch.db, ((f.device, hour) for f in batch.frames for hour in f.shadows))
         sums.write_drift(batch.db, ((f.device, counts) for f in batch.frames for counts in f.drift))
         for frame in batch.frames:
             sums.insert_events(batch.db, frame.device, frame.events, source="device")

@@ -76,4 +76,14 @@ CREATE TABLE IF NOT EXISTS quarantine (
 ) STRICT;
 """
 
-TELEMETRY: Final = (_FIRST,)
+_SHADOWS: Final = """
+-- What a shadow showed beside the bundle that answered, by hour; `detail` is a shadow summary, summed.
+CREATE TABLE IF NOT EXISTS shadows (
+  device TEXT NOT NULL, bundle TEXT NOT NULL, shadow TEXT NOT NULL, hour_us INTEGER NOT NULL,
+  model TEXT NOT NULL, detail TEXT NOT NULL,
+  PRIMARY KEY (device, bundle, shadow, hour_us)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS shadows_of_pair ON shadows (shadow, bundle, hour_us);
+"""
+
+TELEMETRY: Final = (_FIRST, _SHADOWS)

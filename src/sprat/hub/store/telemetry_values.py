@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from sprat_device.contract.frame import FrameHeader
 from sprat_device.contract.phases import Lane
+from sprat_device.contract.shadow import ShadowSummary
 from sprat_device.contract.sketch import LogHistogram
 
 MINUTE_US = 60_000_000
@@ -75,6 +76,16 @@ class DriftCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowHour:
+    """What a shadow showed beside `bundle` in one hour (`hour_us` is its begin), on one device or over many."""
+
+    bundle: str
+    model: str
+    hour_us: int
+    told: ShadowSummary
+
+
+@dataclass(frozen=True, slots=True)
 class NewEvent:
     """Something that happened on a device, or that the hub noticed about it; `at_us` is wall time."""
 
@@ -100,6 +111,7 @@ class NewFrame:
     drift: tuple[DriftCounts, ...] = ()
     events: tuple[NewEvent, ...] = ()
     health: tuple[NewEvent, ...] = ()
+    shadows: tuple[ShadowHour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

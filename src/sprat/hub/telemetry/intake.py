@@ -17,11 +17,12 @@ from sprat.hub.store.telemetry_values import (
     NewEvent,
     NewFrame,
     Rollup,
+    ShadowHour,
     Spoiled,
 )
 from sprat.hub.telemetry import rollup
 from sprat.hub.telemetry.timing import place
-from sprat_device.contract import frame, records, summary
+from sprat_device.contract import frame, records, shadow, summary
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.frame import Frame, FrameHeader
 from sprat_device.contract.phases import Lane
@@ -93,6 +94,7 @@ def _rows(device: str, whole: Frame, received_us: int, anchor: Anchor, rows: tup
     drift: list[DriftCounts] = []
     events: list[NewEvent] = []
     health: list[NewEvent] = []
+    shadows: list[ShadowHour] = []
     for row in rows:
         at_us = rollup.wall_time(row.mono_us, anchor.offset_us)
         if row.code == summary.CODE and whole.header.lane is Lane.SUMMARIES:
@@ -100,6 +102,9 @@ def _rows(device: str, whole: Frame, received_us: int, anchor: Anchor, rows: tup
             minute, counts = rollup.of_summary(row, at_us)
             rollups.append(minute)
             drift.extend(counts)
+        elif row.code == shadow.CODE and whole.header.lane is Lane.SUMMARIES:
+            rollup.require_known_bundle(row)
+            shadows.append(rollup.of_shadow(row, at_us))
         elif row.code == summary.HEALTH_CODE:
             health.append(rollup.event(row, at_us))
         elif whole.header.lane is not Lane.CAPTURES:  # a capture is an input to look at, no event
@@ -107,5 +112,5 @@ def _rows(device: str, whole: Frame, received_us: int, anchor: Anchor, rows: tup
             rollups.extend(filter(None, [rollup.of_error(row, at_us)]))
     return NewFrame(
         device, whole.header, whole.raw, received_us, anchor, rows[0].model, rows[0].bundle,
-        tuple(rollups), tuple(drift), tuple(events), tuple(health),
+        tuple(rollups), tuple(drift), tuple(events), tuple(health), tuple(shadows),
     )  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat.hub.store.telemetry_values import HOUR_US, MINUTE_US, DriftCounts, NewEvent, Rollup
-from sprat_device.contract import summary
+from sprat.hub.store.telemetry_values import HOUR_US, MINUTE_US, DriftCounts, NewEvent, Rollup, ShadowHour
+from sprat_device.contract import shadow, summary
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.phases import Lane, Reason
 from sprat_device.contract.records import NO_LABEL, PredictionColumns, Row
@@ -57,6 +57,11 @@ def of_summary(row: Row, at_us: int) -> tuple[Rollup, tuple[DriftCounts, ...]]:
     hour_us = at_us // HOUR_US * HOUR_US
     drift = tuple(DriftCounts(row.bundle, feature, hour_us, counts) for feature, counts in told.drift.items())
     return rollup, drift
+
+
+def of_shadow(row: Row, at_us: int) -> ShadowHour:
+    """Read a shadow summary; the record's bundle is the one that answered."""
+    return ShadowHour(row.bundle, row.model, at_us // HOUR_US * HOUR_US, shadow.parse(row.detail))
 
 
 def of_error(row: Row, at_us: int) -> Rollup | None:
