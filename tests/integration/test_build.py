@@ -174,6 +174,7 @@ def test_two_targets_get_a_folder_each_and_a_run_is_kept(tmp_path, capsys):
         (["--set", "train.tree=3"], 2, "--set train.tree: unknown key 'tree'; did you mean 'trees'"),
         (["--set", 'inputs.reading.features=["temperature", "co"]'], 2, "column 'co' is missing"),
         (["--set", "data.file=none.csv"], 2, "none.csv does not exist"),
+        (["--set", "targets=[]"], 2, "--set targets: targets: found none, expected at least one"),
         (["--target", "pi-5"], 2, "unknown target 'pi-5'; did you mean 'pi-4'"),
         (["--data", "nothing"], 2, "snapshot 'nothing'"),
         (["--runner", "env:none"], 4, "sprat runtimes add none"),
@@ -222,6 +223,21 @@ def test_a_model_whose_answers_are_not_finite_is_told_of_in_its_report(tmp_path,
     assert "not finite" in (out / "report.html").read_text()
     assert cli.main(["runs", "list"]) == 0
     assert "stopped: non-finite  accuracy -" in capsys.readouterr().out
+
+
+def test_a_factory_may_import_the_module_beside_it(tmp_path):
+    (tmp_path / "recipe.toml").write_text((MODELS / "occupancy" / "recipe.toml").read_text())
+    factory = (
+        (MODELS / "occupancy" / "factory.py")
+        .read_text()
+        .replace("n_estimators=trees", "n_estimators=trees + neighbour.TREES")
+    )
+    (tmp_path / "factory.py").write_text(
+        factory.replace("from typing import", "import neighbour\nfrom typing import", 1)
+    )
+    (tmp_path / "neighbour.py").write_text("TREES = 0\n")
+    made = build(tmp_path, out=tmp_path / "out", overrides=("train.trees=5",), runner="local", cache=False)
+    assert "neighbour.py" in made.facts["files"]
 
 
 def test_a_full_disk_while_training_is_the_machines_lack(tmp_path, capsys):

@@ -154,7 +154,7 @@ def _nan(column):
 @pytest.mark.parametrize(
     ("spoil", "options", "said"),
     [
-        (_with(a=_nan), (), "column 'a' has 1 missing values"),
+        (_with(a=_nan), (), "column 'a' has 1 missing or infinite values"),
         (_with(label=np.zeros_like), (), "all 300 labels are 'off', expected at least two classes"),
         (_with(label=lambda label: label + 1), (), "found positions 1 to 2, expected 0 to 1"),
         (_with(label=lambda label: label - 1), (), "found positions -1 to 0, expected 0 to 1"),

@@ -11,6 +11,7 @@ import pytest
 
 from sprat import cli, load
 from sprat.compiler.build import build
+from sprat.errors import RecipeError
 from sprat_device.contract import bundle as bundles
 
 pytestmark = pytest.mark.integration
@@ -294,3 +295,32 @@ def test_an_output_that_is_not_there_is_named(tmp_path, capsys):
     line = ["build", str(folder), "--out", str(tmp_path / "out"), "--quiet", "--set", "train.epochs=1"]
     assert cli.main(line) == 2
     assert "output 'scores' is not in the model, which has output_0" in capsys.readouterr().err
+
+
+LOGITS = """
+def model(train, validation, *, seed, epochs=8, width=3):
+    import keras
+    network = keras.Sequential([keras.Input((16, 3), name="x"), keras.layers.Flatten(), keras.layers.Dense(32, "relu"),
+                                keras.layers.Dense(width)])
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.fit(train.inputs["x"], np.minimum(train.labels, width), epochs=epochs, verbose=0)
+    return network
+"""
+
+
+def test_scores_that_are_no_probabilities_are_called_so(tmp_path):
+    result = build(project(tmp_path / "p", LOGITS, "float32"), out=tmp_path / "out", runner="local")
+    assert any("end it in a softmax for probabilities" in warning for warning in result.warnings)
+    assert [spec.meaning for spec in manifest_of(result).outputs] == ["decision"]
+    with load(result.bundles[0].path) as model:
+        assert model.run({"x": np.zeros((1, 16, 3), np.float32)})[0]["label"] in {0, 1, 2}
+
+
+def test_one_logit_for_two_classes_is_refused(tmp_path):
+    text = LOGITS.replace("Dense(width)", "Dense(1)").replace("SparseCategoricalCrossentropy", "BinaryCrossentropy")
+    folder = project(
+        tmp_path / "p", text, "float32", recipe=RECIPE.replace('["slow", "middle", "fast"]', '["slow", "fast"]'),
+        data=DATA.replace("integers(0, 3, 500)", "integers(0, 2, 500)"),
+    )  # fmt: skip
+    with pytest.raises(RecipeError, match=r"one number for two classes, from .* end it in a sigmoid"):
+        build(folder, out=tmp_path / "out", runner="local")

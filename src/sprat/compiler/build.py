@@ -69,6 +69,10 @@ def build(
     source = project.read(Path(recipe), overrides=tuple(overrides))
     _require_parameters(source)
     wanted = project.find_targets(targets or source.recipe.targets, source, settings.targets_dir)
+    if not wanted:
+        raise RecipeError(
+            f"{source.recipe.place(('targets',))}: targets: found none, expected at least one, such as pi-4"
+        )
     wanted = limits.apply(wanted, source.recipe)
     candidates = {target.name: search.candidates(source.recipe, target) for target in wanted}
     runners = measure.runners(settings.runtimes_dir, runner)
@@ -116,7 +120,9 @@ def _build(
         wanted = [c for group in candidates.values() for c in group]
         ingested = without_labels.filled(ingested, trained.research, recipe)
         lowered = {
-            scheme: bundling.shaped(one, recipe, ingested) if isinstance(one, Lowering) else one
+            scheme: bundling.shaped(one, recipe, ingested, scores=trained.research["train"])
+            if isinstance(one, Lowering)
+            else one
             for scheme, one in _lower(jobs, task, wanted, trained.sha256, work=work, say=say).items()
         }
     trials = Trials(recipe, ingested, trained.research, folder=work, places=places.result(), say=say)
@@ -126,6 +132,7 @@ def _build(
     stopped: list[GateFailed] = []
     warnings = [*remarks.of_build(recipe, ingested, candidates, trials), *(cache.notes if cache else ())]
     warnings += yardstick.remarks(recipe.metric, trained.metric, trained.linear)
+    warnings += remarks.of_scores(recipe, trained.research["train"])
     staging = release_files.Staging(source, ingested, trained, trials, work=work, out=out, many=len(targets) > 1)
     for target in targets:
         ranked = rank(candidates[target.name], lowered, trials, target, recipe)

@@ -57,6 +57,8 @@ class Lowering:
     reduce: str = ""
     """How the answers to a sequence's readings become one."""
     classes: int = 0
+    decision: bool = False
+    """Its class scores are no probabilities: logits, say."""
 
     @property
     def quantized_inside(self) -> bool:
@@ -80,8 +82,11 @@ class Contents:
     """From which score on a row is unusual; only for anomalies."""
 
 
-def shaped(lowering: Lowering, recipe: Recipe, ingested: Ingested) -> Lowering:
-    """Return the lowering with what the recipe says of its answer; the outputs stand in the order of the answer."""
+def shaped(lowering: Lowering, recipe: Recipe, ingested: Ingested, *, scores: Array) -> Lowering:
+    """Return the lowering with what the recipe says of its answer; the outputs stand in the order of the answer.
+
+    `scores` are the research model's, by which a classifier's answer is one of probabilities or not.
+    """
     if recipe.train.framework == "sklearn":
         return lowering
     found = {facts.name: facts for facts in lowering.outputs}
@@ -94,6 +99,7 @@ def shaped(lowering: Lowering, recipe: Recipe, ingested: Ingested) -> Lowering:
         steps=steps,
         reduce=recipe.stream,
         classes=len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0,
+        decision=recipe.task is Task.CLASSIFICATION and not outputs.are_probabilities(scores),
     )
 
 
@@ -139,7 +145,7 @@ def input_specs(lowering: Lowering, recipe: Recipe, ingested: Ingested) -> tuple
 def output_specs(lowering: Lowering, recipe: Recipe, *, threshold: float | None = None) -> tuple[TensorSpec, ...]:
     """Return the outputs as the manifest declares them."""
     return tuple(
-        replace(_output(facts, recipe, threshold), **_no_answer(facts, lowering)) for facts in lowering.outputs
+        replace(_output(facts, recipe, threshold), **_other_meaning(facts, lowering)) for facts in lowering.outputs
     )
 
 
@@ -232,9 +238,11 @@ def _categories(spec: InputSpec, ingested: Ingested) -> tuple[tuple[str, ...], .
     return tuple(tuple(np.unique(whole[:, i]).tolist()) for i in range(whole.shape[1]))
 
 
-def _no_answer(facts: TensorFacts, lowering: Lowering) -> dict[str, Any]:
-    """Take the meaning from an output that is no part of the answer."""
-    return {"meaning": ""} if lowering.answer and facts.name not in lowering.answer else {}
+def _other_meaning(facts: TensorFacts, lowering: Lowering) -> dict[str, Any]:
+    """Take the meaning from an output that is no part of the answer, and call scores by their name."""
+    if lowering.answer and facts.name not in lowering.answer:
+        return {"meaning": ""}
+    return {"meaning": DECISION} if lowering.decision else {}
 
 
 def _value_names(facts: TensorFacts, recipe: Recipe) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from sprat.data import quality, split
 from sprat.data.quality import Finding, Severity
 from sprat.data.quality.rows import drift
 from sprat.data.snapshot import content_digest
-from sprat.data.table import Table, column
+from sprat.data.table import MISSING, Table, column
 from sprat.data.times import seconds
 from sprat.errors import RecipeError
 from sprat_device.contract.manifest import Task
@@ -193,9 +193,23 @@ def _require_kind(values: Array, name: str, spec: InputSpec) -> None:
 
 def _require_numbers(values: Array, name: str) -> None:
     if values.dtype.kind not in "biuf":
-        raise RecipeError(f"data: column {name!r} holds text such as {str(values[0])[:40]!r}, expected numbers")
+        row = next((place for place, cell in enumerate(values.ravel()) if not _is_number(cell)), 0)
+        raise RecipeError(
+            f"data: column {name!r} holds text such as {str(values.ravel()[row])[:40]!r} (row {row}), expected numbers"
+        )
     if bad := int(np.sum(~np.isfinite(values))):
-        raise RecipeError(f"data: column {name!r} has {bad} missing values; fill them or leave these rows out")
+        raise RecipeError(
+            f"data: column {name!r} has {bad} missing or infinite values; fill them or leave these rows out"
+        )
+
+
+def _is_number(cell: object) -> bool:
+    """Tell whether a cell of a column of text would have been a number or a missing value."""
+    try:
+        float(str(cell))
+    except ValueError:
+        return str(cell).strip().lower() in MISSING
+    return True
 
 
 def _labels(table: Table, recipe: Recipe) -> Array:

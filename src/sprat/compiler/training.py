@@ -56,12 +56,23 @@ def train(source: Project, ingested: Ingested, jobs: Jobs, task: Work) -> Traine
         raise RecipeError(f"training failed: {exc}; the factory is {task.factory}") from exc
     raw = arrays.parse((Path(task.folder) / RESEARCH).read_bytes(), max_bytes=MAX_DATA)
     classes = len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0
+    _require_probability(raw["train"], classes)
     research = {name: outputs.widened(array.reshape(len(array), -1), classes=classes) for name, array in raw.items()}
     for array in research.values():
         if classes and array.shape[1] != classes:
             raise RecipeError(f"labels: {classes} names, the model gives {array.shape[1]} scores")
     found = Trained(research, str(answer["source_sha256"]), answer["versions"], math.nan, math.nan)
     return found if _not_finite(research) else _measured(found, recipe, ingested)
+
+
+def _require_probability(answers: Array, classes: int) -> None:
+    """Raise RecipeError for one number that tells two classes apart and is no probability: a device parts them at 0.5."""
+    one = classes == 2 and answers.size == len(answers)
+    if one and np.all(np.isfinite(answers)) and not outputs.are_probabilities(answers):
+        raise RecipeError(
+            f"the model gives one number for two classes, from {answers.min():.3g} to {answers.max():.3g}; "
+            "end it in a sigmoid, so that it is the probability of the second"
+        )
 
 
 def refusal(trained: Trained, recipe: Recipe) -> GateFailed | None:

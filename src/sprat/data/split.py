@@ -71,7 +71,9 @@ def split(
     rows = {name: np.sort(part) for name, part in zip(PARTS, parts, strict=True)}
     for name, part in rows.items():
         if len(part) == 0:
-            raise RecipeError(f"data.split: {name} got no row of {count}; raise its share or bring more data")
+            different = len(set(digests))
+            copies = f", {different} of them different" if different < count else ""
+            raise RecipeError(f"data.split: {name} got no row of {count}{copies}; raise its share or bring more data")
     return rows
 
 

@@ -47,7 +47,7 @@ def test_missing_values_are_kept_where_the_input_says_so_and_told():
     ("change", "overrides", "said"),
     [
         (lambda t: t["co2"].__setitem__(0, np.inf), ("inputs.reading.missing=keep",), "'co2' has 1 infinite values"),
-        (lambda t: t["co2"].__setitem__(0, np.nan), (), "'co2' has 1 missing values"),
+        (lambda t: t["co2"].__setitem__(0, np.nan), (), "'co2' has 1 missing or infinite values"),
         (lambda t: t["co2"].fill(np.nan), ("inputs.reading.missing=keep",), "co2 has no value in any row"),
         (lambda t: t.update(floor=np.arange(300)), (WORDS,), "'floor' holds numbers, input 'room' has type"),
         (lambda t: t.update(room=np.arange(299)), ('inputs.room={column="room"}',), r"\[299, 300\] rows"),

@@ -51,3 +51,10 @@ def test_a_sequence_is_answered_by_its_last_or_its_highest_reading():
 )
 def test_operators_tell_what_is_kept(ops, stream, state):
     assert state_of(ops, stream=stream) is state
+
+
+@pytest.mark.parametrize(
+    ("scores", "are"), [([0.0, 1.0005], True), ([0.2, 0.2], True), ([-0.1, 0.5], False), ([0.5, 3.0], False)]
+)
+def test_logits_are_told_from_probabilities(scores, are):
+    assert outputs.are_probabilities(np.array([scores])) is are

@@ -44,6 +44,11 @@ def _line(text, needle):
         ('"size"', '"speed"', "expected some of size"),
         ('model = "digits"', 'model = "Digits!"', "model name 'Digits!'"),
         ("count = 32", "count = 0", "1 to 1000"),
+        ("max_drop = 0.02", "max_drop = nan", "gates.max_drop: found nan, expected a finite number"),
+        ("epochs = 30", "epochs = [3, inf]", "train.epochs: found inf, expected a finite number"),
+        ("seed = 1", "seed = -1", "found -1, expected 0 to 4294967295"),
+        ('unit = "grey level"', "features = []", "inputs.image.features: found [], expected at least one column"),
+        ('unit = "grey level"', 'column = "digit"', "found 'digit', which is the label"),
     ],
 )
 def test_a_wrong_key_or_value_names_its_line(old, new, said):

@@ -94,3 +94,11 @@ def test_nothing_is_said_of_a_model_that_leads_and_a_warning_of_one_that_does_no
     assert "0.9500, the trained one 0.9000" in yardstick.remarks("accuracy", 0.9, 0.95)[0]
     assert yardstick.told("mae", 1, 3, None) == "mae 1.0000; yardsticks: trivial 3.0000"
     assert yardstick.told("mae", float("nan"), 3, None) == "mae: none, the answers are not finite"
+
+
+def test_values_whose_squares_are_no_numbers_tell_a_line_nothing(rng):
+    x = rng.normal(size=(300, 2))
+    labels = (x[:, 0] > 0).astype(int)
+    huge = x * [1.0, 1e300]
+    found = yardstick.linear("accuracy", _part(huge[:200], labels[:200]), _part(huge[200:], labels[200:]), classes=2)
+    assert found > 0.95

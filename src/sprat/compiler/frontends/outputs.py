@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sprat.errors import RecipeError
 
 Array = npt.NDArray[Any]
+_ROUNDING: Final = 1e-3
 
 
 def named(found: Any) -> dict[str, Array]:
@@ -33,6 +34,11 @@ def joined(found: Mapping[str, Array], answer: tuple[str, ...]) -> Array:
 def widened(answers: Array, *, classes: int) -> Array:
     """Return the scores of two classes where a model gives one probability: that of the second."""
     return np.concatenate([1 - answers, answers], axis=1) if classes == 2 and answers.shape[1] == 1 else answers
+
+
+def are_probabilities(scores: Array) -> bool:
+    """Tell whether class scores can be probabilities: from 0 to 1, but for what rounding adds."""
+    return bool(scores.min() >= -_ROUNDING and scores.max() <= 1 + _ROUNDING)
 
 
 def reduced(answers: Array, steps: int, how: str) -> Array:

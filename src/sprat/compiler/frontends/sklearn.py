@@ -33,7 +33,7 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
     if len(parts["train"].labels) > _REHEARSED_FROM:
         _rehearse(work, parts)
     model = _fitted(work, parts["train"], parts["validation"])
-    if not hasattr(model, "predict"):
+    if not hasattr(model, "predict") or not hasattr(model, "get_params"):
         raise RecipeError(f"factory {work.factory}: model() gave {type(model).__name__}, expected a fitted estimator")
     model = sklearn_plain.itself(model)  # a search is what it found: its own parts need not be kept
     sklearn_steps.require_convertible(model)

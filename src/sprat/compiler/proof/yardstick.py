@@ -110,13 +110,15 @@ class _Columns:
         raw = _raw(inputs, words, rows)
         known = np.isfinite(raw)
         count = np.maximum(1, known.sum(axis=0))
-        mean = np.where(known, raw, 0.0).sum(axis=0) / count
-        spread = np.sqrt((np.where(known, raw - mean, 0.0) ** 2).sum(axis=0) / count)
+        with np.errstate(over="ignore", invalid="ignore"):  # a column whose squares are no numbers tells a line nothing
+            mean = np.where(known, raw, 0.0).sum(axis=0) / count
+            spread = np.sqrt((np.where(known, raw - mean, 0.0) ** 2).sum(axis=0) / count)
         return cls(words, mean, np.where(spread > 0, spread, np.inf))
 
     def matrix(self, inputs: Mapping[str, Array], rows: Array) -> Floats:
         """Return these rows; a missing value stands for the mean."""
-        scaled = (_raw(inputs, self.words, rows) - self.mean) / self.spread
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (_raw(inputs, self.words, rows) - self.mean) / self.spread
         return np.where(np.isfinite(scaled), scaled, 0.0)
 
 

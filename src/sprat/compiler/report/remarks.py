@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
 
 from sprat.compiler.choice.ranking import Ranked
 from sprat.compiler.choice.search import Candidate
+from sprat.compiler.frontends import outputs
 from sprat.compiler.ingest import Ingested
 from sprat.compiler.proof import parity
 from sprat.compiler.proof.trials import Trial, Trials
 from sprat.compiler.spec.recipe import Recipe
 from sprat.compiler.spec.target import Target
 from sprat_device.contract.manifest import Task
+
+Array = npt.NDArray[Any]
 
 
 def of_build(
@@ -29,6 +35,15 @@ def of_build(
     if recipe.task is Task.CLASSIFICATION:
         found += parity.small_classes(ingested.parts["test"].labels, recipe.labels, recipe.gates)
     return found + [f"data: {finding}" for finding in ingested.findings]
+
+
+def of_scores(recipe: Recipe, scores: Array) -> list[str]:
+    """Return a warning where a network's class scores are no probabilities."""
+    network = recipe.task is Task.CLASSIFICATION and recipe.train.framework != "sklearn"
+    if not network or outputs.are_probabilities(scores):
+        return []
+    found = f"the model's scores go from {scores.min():.3g} to {scores.max():.3g}"
+    return [f"{found}: they name the label, but do not tell how sure it is; end it in a softmax for probabilities"]
 
 
 def of_choice(target: Target, ranked: Ranked, recipe: Recipe) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from sprat.compiler.spec import limits, preprocess_plan, search_plan, stream_plan
 from sprat.compiler.spec.gates import Gates
 from sprat.compiler.spec.search_plan import SearchPlan
-from sprat.compiler.spec.sections import Section, Source, override
+from sprat.compiler.spec.sections import Section, Source, override, require_finite
 from sprat.data.split import BY, METHODS, SplitPlan
 from sprat.errors import RecipeError
 from sprat_device.contract.ids import ModelName
@@ -122,8 +122,9 @@ def parse(text: str, *, name: str = "recipe.toml", overrides: tuple[str, ...] = 
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise RecipeError(f"{name}: not TOML ({exc})") from exc
-    given = {override(document, item) for item in overrides}
-    return _recipe(Section(document, (), Source(text, name, frozenset(given))))
+    source = Source(text, name, frozenset({override(document, item) for item in overrides}))
+    require_finite(document, (), source)
+    return _recipe(Section(document, (), source))
 
 
 def _recipe(top: Section) -> Recipe:
@@ -166,6 +167,14 @@ def _recipe(top: Section) -> Recipe:
         raise top.wrong(
             "data.label", "", "the column of labels; only a given model's own answers can stand in for them"
         )
+    answers = {recipe.data.label, *recipe.data.more_labels}
+    for spec in recipe.inputs:
+        if known := sorted(answers & set(spec.features or (spec.column,))):
+            path = ("inputs", spec.name, "features" if spec.features else "column")
+            raise RecipeError(
+                f"{top.source.place(path)}: {'.'.join(path)}: found {known[0]!r}, which is the label; "
+                "leave it out, the device does not know it"
+            )
     if not recipe.inputs:
         raise top.wrong("inputs", {}, "at least one [inputs.NAME] table")
     return recipe
@@ -192,7 +201,7 @@ def _split(section: Section, time: str) -> SplitPlan:
     method = section.choice("method", METHODS, default="stratified")
     plan = SplitPlan(
         method=method,
-        seed=section.take("seed", int, default=0),
+        seed=section.seed("seed"),
         shares=cast("tuple[float, float, float, float]", shares),
         block_rows=section.take("block_rows", int, default=16),
         by=section.take("by", str, default=time if method == "time" else ""),
@@ -215,7 +224,7 @@ def _train(section: Section) -> TrainPlan:
         framework,
         factory=section.take("factory", str, default=""),
         given=section.take("given", str, default=""),
-        seed=section.take("seed", int, default=0),
+        seed=section.seed("seed"),
         parameters=parameters,
         augment=section.take("augment", str, default=""),
     )
@@ -239,6 +248,8 @@ def _input(section: Section, name: str) -> InputSpec:
         unknown=section.choice("unknown", ("refuse", "allow"), default="refuse"),
     )
     section.finish()
+    if "features" in section.raw and not spec.features:
+        raise section.wrong("features", [], "at least one column; leave it out for an input that is one column")
     return spec
 
 

@@ -62,7 +62,7 @@ def read(section: Section) -> SearchPlan:
         return SearchPlan()
     plan = SearchPlan(
         trials=section.take("trials", int),
-        seed=section.take("seed", int, default=0),
+        seed=section.seed("seed"),
         space={name: _dimension(one) for name, one in section.sections("space")},
     )
     section.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class Section:
             return float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.wrong(key, value, _SHOWN.get(kind, kind.__name__))
+        return value
+
+    def seed(self, key: str) -> int:
+        """Take a seed as every random generator takes it; 0 where there is none."""
+        value: int = self.take(key, int, default=0)
+        if not 0 <= value < 2**32:
+            raise self.wrong(key, value, "0 to 4294967295")
         return value
 
     def choice(self, key: str, allowed: tuple[str, ...], *, default: Any = _REQUIRED) -> str:
@@ -106,6 +114,19 @@ class Section:
 
 
 _SHOWN: Final[Mapping[type, str]] = {str: "a string", int: "a whole number", float: "a number", list: "a list"}
+
+
+def require_finite(value: object, path: tuple[str, ...], source: Source) -> None:
+    """Raise RecipeError for the first number of a document that is not finite: no rule means anything by it."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                require_finite(inner, (*path, key), source)
+        case list():
+            for inner in value:
+                require_finite(inner, path, source)
+        case float() if not math.isfinite(value):
+            raise RecipeError(f"{source.place(path)}: {'.'.join(path)}: found {value}, expected a finite number")
 
 
 def override(document: dict[str, Any], item: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -46,6 +47,8 @@ def main() -> None:
             answer = {"ok": False, "family": MachineLacks.__name__ if full else "", "error": said}
         except Exception as exc:  # noqa: BLE001 - converters raise anything; the parent names the candidate
             answer = {"ok": False, "family": "", "error": f"{type(exc).__name__}: {exc}"}
+        if "error" in answer:
+            answer["error"] = _COLOURS.sub("", answer["error"])  # Keras writes its errors for terminals
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -108,6 +111,7 @@ def _versions() -> dict[str, str]:
 _JOBS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "data": _data, "train": _train, "lower": _lower, "describe": _describe,
 }  # fmt: skip
+_COLOURS: Final = re.compile("\\x1b\\[[0-9;]*m")
 _READERS: Final = {"tflite": "flatbuffer", "onnx": "onnx"}
 
 if __name__ == "__main__":

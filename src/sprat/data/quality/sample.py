@@ -48,8 +48,10 @@ def flat(inputs: Mapping[str, Array], rows: Places) -> Floats:
 
 def scaled(matrix: Floats, like: Floats) -> Floats:
     """Return the columns in standard deviations of `like`; one that never changes there counts nothing."""
-    spread = like.std(axis=0)
-    return np.asarray((matrix - like.mean(axis=0)) / np.where(spread > 0, spread, np.inf), np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values whose squares are no numbers none counts
+        spread = like.std(axis=0)
+        moved = matrix - like.mean(axis=0)
+    return np.asarray(moved / np.where(spread > 0, spread, np.inf), np.float64)
 
 
 def distances(rows: Floats, others: Floats) -> Floats:

@@ -36,6 +36,9 @@ def load_function(path: Path, name: str, *, what: str) -> Callable[..., Any]:
     if spec is None or spec.loader is None:
         raise RecipeError(f"{what} {path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last: a neighbour may be imported, but takes no other module's place
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
