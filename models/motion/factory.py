@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from sprat import Part
 
 STEPS, STRIDE, CHANNELS = 40, 20, 6
-"""Windows of four seconds, a new one every two: a device answers two seconds after the motion changed."""
+"""Windows of four seconds, a new one every two: a device answers two seconds after the motion changed.
+
+The recipe tells the device the same in `[[preprocess.window]]`."""
 CLASSES = ("Standing", "Running", "Walking", "Badminton")
 
 

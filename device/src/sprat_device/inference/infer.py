@@ -2,6 +2,7 @@
 
 Without `--raw`: for each row the label's position and name, the scores or values, and the reason where the input is
 bad. With `--raw` (`.npz` only): the artifact's own output tensors; what a row may hold is checked, all but its range.
+The rows are what a sensor gives, and go through the bundle's pre-processing; with `--raw` they are what the model takes.
 The rows are one sequence for a model that keeps state; with `--raw`, sequences as long as the golden set's.
 """
 
@@ -21,6 +22,7 @@ from sprat_device.contract.phases import Reason
 from sprat_device.inference import tables
 from sprat_device.inference.golden import run_rows
 from sprat_device.inference.session import Session
+from sprat_device.inference.sources.reading import Reading
 from sprat_device.inference.tables import Row
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -39,15 +41,22 @@ def answers(session: Session, inputs: Arrays) -> list[Row]:
     """Return an answer, or a reason, for each row."""
     names = session.manifest.labels
     found: list[Row] = []
-    for reading in _rows(inputs):
-        reason = session.check_input(reading)
+    for inputs_ in _rows(inputs):
+        reading = _as_taken(inputs_, session)
+        reason = reading.fault.reason if reading.fault else session.check_input(reading.inputs)
         if reason is not None:
             found.append(Row(reason=reason))
             continue
-        answer = session.predict(reading)
+        answer = session.predict(reading.inputs)
         name = names[answer.label] if 0 <= answer.label < len(names) else ""
         found.append(Row(answer.label, name, tuple(answer.outputs.tolist())))
     return found
+
+
+def _as_taken(inputs: Arrays, session: Session) -> Reading:
+    """Return a row of the file, which holds what a sensor gives, as the model takes it."""
+    reading = Reading(0, 0, 0, inputs)
+    return reading if session.prepare is None else session.prepare(reading)
 
 
 def _rows(inputs: Arrays) -> list[dict[str, npt.NDArray[Any]]]:

@@ -59,9 +59,8 @@ class DeviceSettings:
         for name, owner in TABLES.items():
             for i, table in enumerate(getattr(self, name)):
                 place = f"{name}[{i}]"
-                rows += [
-                    (f"{place}.{key}", _show(getattr(table, key)), self.origins[place]) for key in settings_of(owner)
-                ]
+                keys = table.shown() if hasattr(table, "shown") else settings_of(owner)
+                rows += [(f"{place}.{key}", _show(getattr(table, key)), self.origins[place]) for key in keys]
         return rows
 
 

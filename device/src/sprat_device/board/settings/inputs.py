@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from sprat_device.board.settings import values
 from sprat_device.board.settings.entry import setting
-from sprat_device.board.settings.kinds import Kind, require_kind
+from sprat_device.board.settings.kinds import Kind, options_of, require_kind
 from sprat_device.contract.errors import WrongUse
 from sprat_device.contract.ids import model_name
 
@@ -96,6 +96,10 @@ class InputSettings:
         0.0, values.number(0, 86_400), "a longer gap begins a new window; 0: see docs/sources.md"
     )
     channels: tuple[str, ...] = setting((), values.texts, "fields of a sample in the order of the model's features")
+
+    def shown(self) -> tuple[str, ...]:
+        """Return the options that its kind has: the others mean nothing."""
+        return options_of(self.kind, SOURCES, _EVERY)
 
     @classmethod
     def require_given(cls, given: Mapping[str, object]) -> None:

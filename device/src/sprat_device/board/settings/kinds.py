@@ -14,6 +14,11 @@ class Kind:
     takes: tuple[str, ...] = ()
 
 
+def options_of(kind: str, kinds: Mapping[str, Kind], every: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the options that a kind has."""
+    return (*every, *kinds[kind].needs, *kinds[kind].takes)
+
+
 def require_kind(given: Mapping[str, object], kinds: Mapping[str, Kind], every: tuple[str, ...]) -> None:
     """Raise ValueError for an option that is missing, or that another kind has."""
     wanted = kinds[str(given["kind"])]
@@ -21,6 +26,6 @@ def require_kind(given: Mapping[str, object], kinds: Mapping[str, Kind], every: 
         if not given.get(option):
             raise ValueError(f"kind {given['kind']} needs {option!r}")
     for option in given:
-        if option not in (*every, *wanted.needs, *wanted.takes):
+        if option not in options_of(str(given["kind"]), kinds, every):
             others = [name for name, other in kinds.items() if option in (*other.needs, *other.takes)]
             raise ValueError(f"kind {given['kind']} has no option {option!r}, which is one of {', '.join(others)}")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from sprat_device.board.settings import values
 from sprat_device.board.settings.entry import setting
-from sprat_device.board.settings.kinds import Kind, require_kind
+from sprat_device.board.settings.kinds import Kind, options_of, require_kind
 
 EVERY: Final = "every"
 CHANGE: Final = "change"
@@ -76,6 +76,10 @@ class OutputSettings:
     options: Mapping[str, Any] = field(
         default_factory=dict, hash=False, metadata={"read": values.table, "about": "what the plug-in is given"}
     )
+
+    def shown(self) -> tuple[str, ...]:
+        """Return the options that its kind has: the others mean nothing."""
+        return options_of(self.kind, SINKS, _FILTER)
 
     @classmethod
     def require_given(cls, given: Mapping[str, object]) -> None:
