@@ -10,6 +10,7 @@ import ctypes
 import secrets
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,6 +23,14 @@ _TIMEX_SIZE: Final = 512
 """More than the 208 bytes of `struct timex`; all zero means modes = 0: read only."""
 _TIME_OK: Final = range(5)
 """States of adjtimex(2) below TIME_ERROR, which says that the kernel's clock is not synchronised."""
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(wall_us: int) -> datetime:
+    """Return the moment so many microseconds after 1970, in UTC; unlike `fromtimestamp` also after 2038 on 32 bits."""
+    return _EPOCH + timedelta(microseconds=wall_us)
 
 
 class Clock(Protocol):

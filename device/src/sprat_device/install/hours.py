@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sprat_device.board.clock import Clock
+from sprat_device.board.clock import Clock, moment
 from sprat_device.board.files import Files
 from sprat_device.contract import maintenance
 from sprat_device.contract.errors import ContractError
@@ -74,7 +73,7 @@ class Hours:
     def _closed(self, asked: Maintenance, whose: str) -> Closed | None:
         if self._clock.state() is not ClockState.SYNCHRONISED:
             return Closed(Reason.OUTSIDE_WINDOW, f"{whose} asks for a window, and the clock is not synchronised")
-        now = datetime.fromtimestamp(self._clock.wall_us() / 1e6, UTC)
+        now = moment(self._clock.wall_us())
         if asked.is_open(now):
             return None
         opens = asked.opens(now)

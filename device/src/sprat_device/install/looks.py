@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sprat_device.board.clock import Clock
+from sprat_device.board.clock import Clock, moment
 from sprat_device.board.files import Files
 from sprat_device.contract.twin import Desired
 from sprat_device.install.look_record import Look, load
@@ -58,7 +57,7 @@ class Looks:
         before, self._told = self._told, replace(found, desired="")
         events: _Events = []
         if found.certificate_ends_us and found.certificate_ends_us != before.certificate_ends_us:
-            ends = datetime.fromtimestamp(found.certificate_ends_us / 1e6, UTC)
+            ends = moment(found.certificate_ends_us)
             events.append(("certificate-renewed", {"ends": f"{ends:%Y-%m-%d}"}))
         if found.not_renewed and found.not_renewed != before.not_renewed:
             events.append(("certificate-not-renewed", {"detail": found.not_renewed}))

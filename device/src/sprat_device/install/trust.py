@@ -29,7 +29,7 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from sprat_device.board.clock import Clock
+from sprat_device.board.clock import Clock, moment
 from sprat_device.board.files import Files
 from sprat_device.contract import release as releases
 from sprat_device.contract.errors import BundleRefused, ContractError
@@ -113,7 +113,7 @@ class Trust:
         mark = mark_of(floors)
         keyids = tuple(sorted(trusted.root.roles[Timestamp.type].keyids))
         trusted_us = self._time.after(mark if mark and mark.keyids == keyids else None)
-        trusted.reference_time = datetime.fromtimestamp(trusted_us / 1e6, UTC)
+        trusted.reference_time = moment(trusted_us)
 
     def _raised(self, floors: Mapping[str, Any], trusted: Any) -> dict[str, Any]:
         """Return the floors that the verified metadata raises, or raise BundleRefused where it is below them."""
