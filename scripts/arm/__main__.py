@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import bundles
@@ -48,28 +50,40 @@ def run(machines: Sequence[Machine], parts: Sequence[str], work: Path, table: Ta
     shell = Shell(lambda _line: None)
     with ThreadPoolExecutor() as pool:
         _say("Debian userlands with the device's wheel; bundles for them, built on this host")
-        building = pool.submit(bundles.build_all, shell, machines, userland.ROOT / "models", work / "built")
-        boards = list(pool.map(lambda machine: _board(machine, work, table), machines))
+        building = pool.submit(bundles.build_all, shell, machines, userland.ROOT / "models", work / "built", table)
+        boards = [board for found in pool.map(lambda one: _boards(one, work, table), machines) for board in found]
         built = building.result()
-        _say("golden sets, held-out rows and unit tests")
-        list(pool.map(lambda board: _alone(board, parts, built, table), boards))
+    first = [board for board in boards if board.is_first]
+    _say("golden sets, held-out rows and unit tests")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = [pool.submit(job) for job in _jobs(boards, parts, built, work, table)]
+    for one in done:
+        one.result()
     if "field" in parts:
         _say("field: a hub and a broker on this host, agents on the emulated machines")
-        field.play(boards, built, work, table)
+        field.play(first, built, work, table)
 
 
-def _alone(board: userland.Board, parts: Sequence[str], built: Sequence[bundles.Built], table: Table) -> None:
-    if "golden" in parts:
-        golden.compare(board, built, table)
-    if "units" in parts:
-        units.run(board, table)
-
-
-def _board(machine: Machine, work: Path, table: Table) -> userland.Board:
+def _boards(machine: Machine, work: Path, table: Table) -> list[userland.Board]:
     made = userland.make(machine, userland.ROOT / ".userlands")
-    board = made.board(work)
-    machine_facts.show(made, board, table)
-    return board
+    boards = [made.board(core, work) for core in machine.cores]
+    machine_facts.show(made, boards[0], table)
+    return boards
+
+
+def _jobs(
+    boards: Sequence[userland.Board], parts: Sequence[str], built: Sequence[bundles.Built], work: Path, table: Table
+) -> Iterator[Callable[[], None]]:
+    """Yield what may run side by side, the longest first."""
+    for board in boards:
+        if "units" in parts and board.is_first:
+            yield partial(units.run, board, table)
+    if "golden" in parts:
+        host = golden.references(built, work)
+        for board in boards:
+            if board.is_first:
+                yield partial(golden.golden_sets, board, built, table)
+            yield partial(golden.held_out, board, built, host, table)
 
 
 def _parser() -> argparse.ArgumentParser:

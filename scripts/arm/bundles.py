@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from machines import Machine
+from rows import Table
 
 from sprat.lab.shell import Shell
 
@@ -31,7 +32,7 @@ class Built:
     sha256: str
     rows: Path
     correct: Mapping[str, int]
-    """Right answers to those rows on this host, by runtime."""
+    """Right answers to those rows on this host, by each runtime that the build has proven it on."""
 
 
 BUILDS: Final = (
@@ -42,8 +43,8 @@ BUILDS: Final = (
 )
 
 
-def build_all(shell: Shell, machines: Sequence[Machine], models: Path, out: Path) -> list[Built]:
-    """Build everything that one of the machines can run."""
+def build_all(shell: Shell, machines: Sequence[Machine], models: Path, out: Path, table: Table) -> list[Built]:
+    """Build everything that one of the machines can run, and show the runtimes of this host that it is proven on."""
     found: list[Built] = []
     for build in BUILDS:
         targets = [machine.target for machine in machines if set(build.runtimes) & set(machine.runtimes)]
@@ -58,6 +59,11 @@ def build_all(shell: Shell, machines: Sequence[Machine], models: Path, out: Path
             Built(build, one["target"], Path(one["path"]), one["sha256"], Path(one["test_set"]), _correct(one))
             for one in document["bundles"]
         ]
+    for one in found:
+        named = {name for machine in machines if machine.target == one.target for name in machine.runtimes}
+        expected = sorted(named & set(one.build.runtimes))
+        what = f"built and proven, {one.build.model} {one.build.scheme} for {one.target}"
+        table.show("host", what, ", ".join(sorted(one.correct)), expected=", ".join(expected))
     return found
 
 

@@ -65,13 +65,38 @@ class Distance:
         return f"{self.worst:.2g} {self.unit} apart, {self.labels} other labels"
 
 
-def compare(board: Board, built: Sequence[Built], table: Table) -> None:
-    """Run all bundles of a machine on each of its runtimes."""
-    for one in built:
-        for runtime in one.build.runtimes:
-            if one.target == board.machine.target and runtime in board.machine.runtimes:
-                _golden(board, one, runtime, table)
-                _held_out(board, one, runtime, table)
+def references(built: Sequence[Built], work: Path) -> dict[tuple[Path, str], Arrays]:
+    """Run all held-out rows of all bundles on this host: bundle and runtime -> raw outputs."""
+    pairs = [(one, runtime) for one in built for runtime in one.correct]
+    return {(one.path, name): outputs(host_python(name), one, name, work / "x86.npz") for one, name in pairs}
+
+
+def golden_sets(board: Board, built: Sequence[Built], table: Table) -> None:
+    """Reproduce the golden sets of a board's bundles on each of its runtimes."""
+    for one, runtime in _pairs(board, built):
+        _golden(board, one, runtime, table)
+
+
+def held_out(board: Board, built: Sequence[Built], host: Mapping[tuple[Path, str], Arrays], table: Table) -> None:
+    """Run the held-out rows on a board and show how far they are from this host's answers."""
+    for one, runtime in _pairs(board, built):
+        core = "" if board.is_first else f" ({board.core})"
+        what = f"held-out rows against x86, {one.build.model} {one.build.scheme} on {runtime}{core}"
+        try:
+            theirs = outputs(board.python, one, runtime, board.work / f"{board.core}.npz")
+        except NoAnswer as exc:
+            table.show(board.name, what, exc, expected="answers", ok=False)
+            continue
+        mine = host[one.path, runtime]
+        apart = distance(mine, theirs)
+        rows = len(next(iter(mine.values())))
+        table.show(board.name, what, f"{rows} rows, {apart}", expected=apart.allowed, ok=apart.ok)
+
+
+def _pairs(board: Board, built: Sequence[Built]) -> list[tuple[Built, str]]:
+    machine = board.machine
+    ours = [one for one in built if one.target == machine.target]
+    return [(one, runtime) for one in ours for runtime in one.correct if runtime in machine.runtimes]
 
 
 def distance(mine: Arrays, theirs: Arrays) -> Distance:
@@ -108,19 +133,6 @@ def _golden(board: Board, one: Built, runtime: str, table: Table) -> None:
         found += ", with warnings"
     ok = bool(document["ok"]) and "Warning" not in done.stderr
     table.show(board.name, what, found, expected=f"<= {golden['tolerance']:g} {golden['kind']}", ok=ok)
-
-
-def _held_out(board: Board, one: Built, runtime: str, table: Table) -> None:
-    what = f"held-out rows against x86, {one.build.model} {one.build.scheme} on {runtime}"
-    try:
-        mine = outputs(host_python(runtime), one, runtime, board.work / f"{board.name}-x86.npz")
-        theirs = outputs(board.python, one, runtime, board.work / f"{board.name}.npz")
-    except NoAnswer as exc:
-        table.show(board.name, what, exc, expected="answers", ok=False)
-        return
-    apart = distance(mine, theirs)
-    rows = len(next(iter(mine.values())))
-    table.show(board.name, what, f"{rows} rows, {apart}", expected=apart.allowed, ok=apart.ok)
 
 
 def host_python(runtime: str) -> Path:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import subprocess
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
 from typing import Any, Final
 
 from packaging.requirements import Requirement
 from rows import Table
 from userland import Board, Userland
 
+_THERE: Final = {"python_version": "3.11", "python_full_version": "3.11.2", "platform_python_implementation": "CPython"}
 _FACTS: Final = """
 import json, os, platform
 cores = {line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("CPU part")}
@@ -26,23 +28,49 @@ def show(made: Userland, board: Board, table: Table) -> None:
     done = subprocess.run([board.python, "-c", _FACTS], capture_output=True, text=True, check=False)
     facts: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr.strip()}
     found = f"{facts.get('machine', facts)}, {facts.get('bits')} bit, Python {facts.get('python')}, glibc {facts.get('libc')}"
-    ok = (facts.get("machine"), facts.get("cpu"), facts.get("sys")) == (machine.arch, machine.cpu, True)
+    ok = (facts.get("machine"), facts.get("cpu"), facts.get("sys")) == (machine.arch, board.core, True)
     ok = ok and facts.get("root_is_writable") is False
     table.show(machine.name, "machine", found, expected=f"{machine.arch}, /sys, read-only root", ok=ok)
-    lacking = unmet(made)
-    table.show(machine.name, "requirements of the wheel", ", ".join(lacking) or "met", expected="met")
+    needed = _needed(made)
+    lacking = [f"{one} (found {_version(dist)})" for one, dist in needed if not _fits(one, dist)]
+    mib = sum(_bytes(dist) for _, dist in needed if dist) / 2**20
+    told = ", ".join(lacking) or f"met, {mib:.0f} MiB on disk"
+    table.show(machine.name, "requirements of the wheel with tflite-runtime", told, expected="met", ok=not lacking)
 
 
-def unmet(made: Userland) -> list[str]:
-    """Return what the wheel asks for and the userland has not, or has in another version."""
-    here = [str(folder) for folder in made.site_folders]
-    versions = {d.name.lower().replace("_", "-"): d.version for d in importlib.metadata.distributions(path=here)}
-    (wheel,) = importlib.metadata.distributions(name="sprat-device", path=here)
-    extra = {"extra": "tflite"}
-    asked = [Requirement(text) for text in wheel.requires or ()]
-    wanted = [one for one in asked if one.marker is None or one.marker.evaluate(extra)]
-    return [
-        f"{one} (found {versions.get(one.name.lower(), 'nothing')})"
-        for one in wanted
-        if not one.specifier.contains(versions.get(one.name.lower(), "0"))
-    ]
+def _needed(made: Userland) -> list[tuple[Requirement, Distribution | None]]:
+    """Return the wheel and what it asks for, itself and by its requirements, with what is there of it."""
+    found = {_plain(d.name): d for d in distributions(path=[str(folder) for folder in made.site_folders])}
+    needed: dict[Requirement, Distribution | None] = {}
+    waiting = [Requirement("sprat-device[tflite]")]
+    while waiting:
+        one = waiting.pop()
+        dist = needed[one] = found.get(_plain(one.name))
+        asked = [Requirement(text) for text in (dist.requires if dist else None) or ()]
+        extras = one.extras or {""}
+        wanted = [
+            r for r in asked if r.marker is None or any(r.marker.evaluate({**_THERE, "extra": e}) for e in extras)
+        ]
+        waiting += [r for r in wanted if r not in needed]
+    return list(needed.items())
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _version(dist: Distribution | None) -> str:
+    return dist.version if dist else "nothing"
+
+
+def _fits(one: Requirement, dist: Distribution | None) -> bool:
+    return dist is not None and one.specifier.contains(dist.version)
+
+
+def _bytes(dist: Distribution) -> int:
+    """Count a wheel's files; Debian keeps no list beside its packages, but a folder of the same name."""
+    if dist.files:
+        places = [Path(str(dist.locate_file(file))) for file in dist.files]
+    else:
+        places = list(Path(str(dist.locate_file(_plain(dist.name)))).rglob("*"))
+    return sum(place.stat().st_size for place in places if place.is_file())

@@ -23,8 +23,9 @@ class Machine:
     """Debian's word for it, which is also ours."""
     arch: str
     """What `uname -m` says there."""
-    cpu: str
-    """The core that qemu shall be: on its default, LiteRT's int8 kernels answered wrongly without an error."""
+    cores: tuple[str, ...]
+    """Cores that qemu shall be, the first for everything, each with a /proc/cpuinfo in cores/: a runtime chooses its
+    kernels by the core. On qemu's default, LiteRT's int8 kernels answered wrongly without an error."""
     target: str
     """The target that bundles are built for."""
     packages: tuple[str, ...]
@@ -47,7 +48,7 @@ _AGENT: Final = ("cryptography", "tuf", "securesystemslib", "urllib3", "paho-mqt
 ARM64: Final = Machine(
     name="arm64",
     arch="aarch64",
-    cpu="cortex-a72",
+    cores=("cortex-a72", "cortex-a53", "cortex-a76"),  # Pi 4; Zero 2 W and 3; Pi 5, with dot products and float16
     target="generic-aarch64",
     packages=_PYTHON,
     wheels=(*_AGENT, "numpy", "msgpack", "zstandard", "cffi", "pycparser"),
@@ -61,7 +62,7 @@ _LIBRARIES: Final = "usr/lib/arm-linux-gnueabihf"
 ARMHF: Final = Machine(
     name="armhf",
     arch="armv7l",
-    cpu="cortex-a7",
+    cores=("cortex-a7",),
     target="generic-armv7l",
     # numpy, msgpack and zstandard have no 32-bit wheel.
     packages=(*_PYTHON, "python3-numpy", "python3-msgpack", "python3-zstandard", "python3-cffi-backend"),

@@ -32,6 +32,7 @@ class Board:
     """A userland at work: its Python, and the folder of this run."""
 
     machine: Machine
+    core: str
     python: Path
     work: Path
 
@@ -39,6 +40,11 @@ class Board:
     def name(self) -> str:
         """Return the machine's name."""
         return self.machine.name
+
+    @property
+    def is_first(self) -> bool:
+        """Tell whether this is the core that everything runs on."""
+        return self.core == self.machine.cores[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +54,14 @@ class Userland:
     machine: Machine
     folder: Path
 
-    def board(self, work: Path) -> Board:
-        """Write `work/NAME-python`: it behaves as this userland's Python, and `work` is the one folder it may write."""
-        command = [HERE / "enter.sh", self.folder, HERE / f"{self.machine.name}.cpuinfo", work, self.machine.cpu]
-        wrapper = work / f"{self.machine.name}-python"
+    def board(self, core: str, work: Path) -> Board:
+        """Write `work/CORE-python`: it behaves as this userland's Python, and `work` is the one folder it may write."""
+        command = [HERE / "enter.sh", self.folder, HERE / "cores" / f"{core}.cpuinfo", work, core]
+        wrapper = work / f"{core}-python"
         quoted = " ".join(shlex.quote(str(part)) for part in command)
         wrapper.write_text(f'#!/bin/sh\nexec {quoted} /usr/bin/python3 "$@"\n')
         wrapper.chmod(0o755)
-        return Board(self.machine, wrapper, work)
+        return Board(self.machine, core, wrapper, work)
 
     @property
     def site_folders(self) -> tuple[Path, Path]:
