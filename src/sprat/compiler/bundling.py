@@ -193,15 +193,26 @@ def golden_inputs(part: Part, recipe: Recipe, ingested: Ingested) -> dict[str, A
         return {
             name: _texts(array, len(rows), rng)
             if array.dtype.kind == "U"
-            else rng.uniform(*ingested.ranges[name], size=(len(rows), *array.shape[1:])).astype(array.dtype)
+            else _with_codes(
+                rng.uniform(*ingested.ranges[name], size=(len(rows), *array.shape[1:])).astype(array.dtype),
+                next(_codes(spec, ingested) for spec in recipe.inputs if spec.name == name), rng,
+            )
             for name, array in part.inputs.items()
-        }
+        }  # fmt: skip
     return {name: array[rows] for name, array in part.inputs.items()}
 
 
 def _texts(column: Array, count: int, rng: np.random.Generator) -> Array:
     """Return rows of texts, each drawn from its own column: no row of the data, but words that it has."""
     return np.stack([rng.choice(np.unique(column[:, i]), count) for i in range(column.shape[1])], axis=1)
+
+
+def _with_codes(rows: Array, codes: tuple[tuple[float, ...], ...], rng: np.random.Generator) -> Array:
+    """Put codes that the data has where a device takes no others."""
+    for place, known in enumerate(codes):
+        if known:
+            rows[..., place] = rng.choice(known, rows.shape[:-1])
+    return rows
 
 
 def golden_rows(available: int, recipe: Recipe) -> npt.NDArray[np.int64]:
@@ -226,7 +237,7 @@ def _input(facts: TensorFacts, recipe: Recipe, ingested: Ingested) -> TensorSpec
     return TensorSpec(
         name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
         unit=spec.unit, minimum=low, maximum=high, features=spec.features,
-        missing_allowed=spec.missing == "keep", categories=_categories(spec, ingested),
+        missing_allowed=spec.missing == "keep", categories=_categories(spec, ingested), codes=_codes(spec, ingested),
     )  # fmt: skip
 
 
@@ -236,6 +247,17 @@ def _categories(spec: InputSpec, ingested: Ingested) -> tuple[tuple[str, ...], .
         return ()
     whole = np.concatenate([part.inputs[spec.name] for part in ingested.parts.values()])
     return tuple(tuple(np.unique(whole[:, i]).tolist()) for i in range(whole.shape[1]))
+
+
+def _codes(spec: InputSpec, ingested: Ingested) -> tuple[tuple[float, ...], ...]:
+    """Return the numbers that each column of codes has in the data, and nothing of the other columns."""
+    if not spec.codes or spec.unknown == "allow":
+        return ()
+    whole = np.concatenate([part.inputs[spec.name] for part in ingested.parts.values()])
+    return tuple(
+        tuple(np.unique(column[np.isfinite(column)]).tolist()) if name in spec.codes else ()
+        for name, column in zip(spec.features, np.moveaxis(whole, -1, 0), strict=True)
+    )
 
 
 def _other_meaning(facts: TensorFacts, lowering: Lowering) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from sprat.errors import RecipeError
 from sprat_device.contract.manifest import Task
 
 Array = npt.NDArray[Any]
+
+_MOST_CODES: Final = 1000
+"""They stand in the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,16 @@ def _input(table: Table, spec: InputSpec, recipe: Recipe) -> Array:
     if steps := recipe.preprocess.get(spec.name):
         array = preprocess_plan.prepared(array, steps, spec.name)
     _require_range(array, spec, asked_by)
+    _require_codes(array, spec)
     return array
+
+
+def _require_codes(array: Array, spec: InputSpec) -> None:
+    for place, name in enumerate(spec.features):
+        if name in spec.codes and (found := len(np.unique(array[:, place]))) > _MOST_CODES:
+            raise RecipeError(
+                f"data: feature {name!r} has {found} different values, codes are at most {_MOST_CODES}; leave it out of codes"
+            )
 
 
 def _require_range(array: Array, spec: InputSpec, asked_by: str) -> None:

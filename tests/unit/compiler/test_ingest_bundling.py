@@ -111,3 +111,29 @@ def test_quantized_outputs_are_compared_in_steps_and_dequantized_by_their_facts(
 def test_readings_have_the_dtype_that_a_device_is_fed(tmp_path):
     found = bundling.readings({"reading": np.zeros((2, 4), np.int16)}, _lowering(tmp_path / "m"))
     assert found["reading"].dtype == np.float64
+
+
+CODES = ('inputs.reading.codes=["hour"]', "golden.inputs=synthetic")
+
+
+def _coded(rows=300):
+    return _table(rows) | {"hour": np.random.default_rng(2).choice([0.5, 6.0, 12.0], rows)}
+
+
+def test_codes_are_what_the_data_has_and_a_made_row_has_no_other(tmp_path):
+    asked = recipe.parse(TEXT, overrides=CODES)
+    found = ingest(_coded(), asked)
+    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), asked, found)
+    assert spec.codes == ((), (), (), (0.5, 6.0, 12.0))
+    made = bundling.golden_inputs(found.parts["validation"], asked, found)["reading"]
+    assert set(made[:, 3]) == {0.5, 6.0, 12.0}
+    assert len(set(made[:, 0])) == len(made)
+    anything = recipe.parse(TEXT, overrides=(*CODES, "inputs.reading.unknown=allow"))
+    assert bundling.input_specs(_lowering(tmp_path / "m"), anything, found)[0].codes == ()
+
+
+def test_what_takes_thousands_of_values_is_no_code():
+    with pytest.raises(RecipeError, match="feature 'hour' has 1200 different values, codes are at most 1000"):
+        ingest(_table(1200), recipe.parse(TEXT, overrides=CODES))
+    with pytest.raises(RecipeError, match="some of the input's features"):
+        recipe.parse(TEXT, overrides=('inputs.reading.codes=["day"]',))

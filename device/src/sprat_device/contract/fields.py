@@ -73,7 +73,8 @@ class Fields:
             return default
         if not isinstance(value, list | tuple):
             raise self._wrong(key, value, "a list")
-        return tuple(parse(entry, f"{self._where}.{key}[{i}]") for i, entry in enumerate(value))
+        place = f"{self._where}.{key}" if self._where else key
+        return tuple(parse(entry, f"{place}[{i}]") for i, entry in enumerate(value))
 
     def mapping(self, key: str, parse: Callable[[object, str], T], *, default: dict[str, T] = _MISSING) -> dict[str, T]:
         """Return a mapping whose values `parse(value, where)` accepts."""

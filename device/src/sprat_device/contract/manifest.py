@@ -65,6 +65,7 @@ class TensorSpec:
     quantized. `minimum` and `maximum` are the range seen in training, in the unit; equal means unknown.
     With `missing_allowed` a reading may hold NaN for a value that is missing: the model fills it itself.
     `categories` are the texts that each feature of a text input may have; empty: any.
+    `codes` are the numbers that each feature of a table may have where it holds codes; an empty list: any number.
     `features` names the last axis of a tabular or windowed input.
     """
 
@@ -83,6 +84,7 @@ class TensorSpec:
     """Of a `score`: a reading above it has label 1 (unusual), one at or below it label 0; None: no label."""
     missing_allowed: bool = False
     categories: tuple[tuple[str, ...], ...] = ()
+    codes: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ def _tensor(raw: object, where: str) -> TensorSpec:
         features=fields.items("features", text, default=()),
         missing_allowed=fields.boolean("missing_allowed", default=False),
         categories=fields.items("categories", _texts, default=()),
+        codes=fields.items("codes", _numbers, default=()),
         meaning=fields.text("meaning", default="", max_length=64),
         threshold=None if fields.absent("threshold") else fields.number("threshold"),
     )
@@ -236,7 +239,13 @@ def _tensor(raw: object, where: str) -> TensorSpec:
         raise ContractError(
             f"{where}.categories: {len(spec.categories)} lists for {spec.shape[-1]} columns of {spec.dtype}"
         )
+    if spec.codes and (len(spec.codes) != spec.shape[-1] or spec.dtype == "string"):
+        raise ContractError(f"{where}.codes: {len(spec.codes)} lists for {spec.shape[-1]} columns of {spec.dtype}")
     return spec
+
+
+def _numbers(raw: object, where: str) -> tuple[float, ...]:
+    return Fields({where: raw}, "").items(where, number)
 
 
 def _texts(raw: object, where: str) -> tuple[str, ...]:

@@ -43,6 +43,11 @@ class InputSlot:
         self._highest = spec.maximum + margin if known else most
         self._numeric = self._raw_dtype.kind in "fiu"
         self._categories = [frozenset(known) for known in spec.categories]
+        self._codes = [
+            (place, frozenset(np.asarray(known, self.dtype).tolist()))
+            for place, known in enumerate(spec.codes)
+            if known
+        ]
         # The reduction that leaves NaN out, where a missing value is the model's own to fill.
         self._smallest = np.fmin.reduce if spec.missing_allowed else np.minimum.reduce
         self._largest = np.fmax.reduce if spec.missing_allowed else np.maximum.reduce
@@ -65,7 +70,17 @@ class InputSlot:
         if not (math.isfinite(low) and math.isfinite(high)):
             nothing = self._missing_allowed and math.isnan(low)
             return None if nothing else Reason.INPUT_NON_FINITE
-        return None if self._lowest <= low and high <= self._highest else Reason.INPUT_RANGE
+        fits = self._lowest <= low and high <= self._highest and (not self._codes or self._is_known(reading))
+        return None if fits else Reason.INPUT_RANGE
+
+    def _is_known(self, reading: npt.NDArray[Any]) -> bool:
+        """Tell whether every code is one of the data: a model answers another as if it lay between two that it knows."""
+        rows = np.asarray(reading, self.dtype).reshape(-1, self.shape[-1])
+        return all(
+            value in allowed or (self._missing_allowed and math.isnan(value))
+            for place, allowed in self._codes
+            for value in rows[:, place].tolist()
+        )
 
     def _text_reason(self, reading: npt.NDArray[Any]) -> Reason | None:
         """Return why a reading of text must not be run: an encoder gives zeros to a text that it never saw."""

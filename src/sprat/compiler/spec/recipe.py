@@ -46,7 +46,9 @@ class InputSpec:
     missing: str = "refuse"
     """`refuse` rows with missing values, or `keep` them as NaN for a model that fills them itself."""
     unknown: str = "refuse"
-    """The device may `refuse` a text that the data did not have, or `allow` it for an encoder that knows what to do."""
+    """The device may `refuse` a text or code that the data did not have, or `allow` it for an encoder that knows what to do."""
+    codes: tuple[str, ...] = ()
+    """Features whose numbers are codes of something: a device takes only those that the data has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +248,11 @@ def _input(section: Section, name: str) -> InputSpec:
         type=section.choice("type", ("number", "text"), default="number"),
         missing=section.choice("missing", ("refuse", "keep"), default="refuse"),
         unknown=section.choice("unknown", ("refuse", "allow"), default="refuse"),
+        codes=section.strings("codes", default=()),
     )
     section.finish()
+    if spec.codes and (spec.type == "text" or not set(spec.codes) <= set(spec.features)):
+        raise section.wrong("codes", list(spec.codes), "some of the input's features, of numbers")
     if "features" in section.raw and not spec.features:
         raise section.wrong("features", [], "at least one column; leave it out for an input that is one column")
     return spec

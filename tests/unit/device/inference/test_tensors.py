@@ -83,6 +83,21 @@ def test_a_text_that_the_data_did_not_have_is_out_of_range() -> None:
     assert slot.reason(np.array([1.0, 2.0])) is Reason.INPUT_DTYPE
 
 
+def test_a_code_that_the_data_did_not_have_is_out_of_range() -> None:
+    spec = TensorSpec("x", "float32", (-1, 2), minimum=0.0, maximum=9.0, codes=((), (0.1, 2.0)), missing_allowed=True)
+    slot = InputSlot(spec, raw_tensor(spec))
+    for known in (0.1, 2.0, np.nan):
+        assert slot.reason(np.array([3.7, known], np.float32)) is None
+    assert slot.reason(np.array([3.7, 0.1])) is None  # a float64 that becomes the same float32
+    for odd in (1.0, 2.5, 3.0):
+        assert slot.reason(np.array([3.7, odd])) is Reason.INPUT_RANGE
+    window = TensorSpec("x", "float64", (-1, 3, 2), codes=((), (0.0, 1.0)))
+    slot = InputSlot(window, raw_tensor(window))
+    assert slot.reason(np.array([[5.0, 0.0], [6.0, 1.0], [7.0, 1.0]])) is None
+    assert slot.reason(np.array([[5.0, 0.0], [6.0, 2.0], [7.0, 1.0]])) is Reason.INPUT_RANGE
+    assert slot.reason(np.array([[5.0, 0.0], [6.0, np.nan], [7.0, 1.0]])) is Reason.INPUT_NON_FINITE
+
+
 def test_without_a_known_range_only_what_the_dtype_holds_is_let_in() -> None:
     spec = replace(INPUT, minimum=0.0, maximum=0.0)
     slot = InputSlot(spec, raw_tensor(spec))
