@@ -53,6 +53,7 @@ class Board:
     ) -> None:
         self.state = state
         self.looks = 0
+        self.weighs_kib = 80_000
         self.updater_ends = 0
         """The code by which the updater ends before it has done anything; 0: it works."""
         self.files = files or OsFiles()
@@ -85,6 +86,7 @@ class Board:
             runtimes=RUNTIMES,
             launch=self._launch,
             jitter=lambda: 1.0,
+            weigh=lambda: self.weighs_kib,
         )
 
     def work_on(self, offer: Offer) -> Install:

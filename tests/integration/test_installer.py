@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.installs import MODEL, Board, offer_of
+from tests.installs import MODEL, Board, check_that_says, offer_of
 from tests.samples import NOW, Publisher, bundle
 
 from sprat_device.contract.ids import Digest
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed, Offer
+from sprat_device.install.bounds import resident_kib
 from sprat_device.install.record import Install, Records
 from sprat_device.install.work import work
 
@@ -78,6 +79,35 @@ def test_errors_in_a_trial_bring_the_old_bundle_back(world: World, board: Board)
     assert (board.record.phase, board.record.reason) == (Phase.REVERTED, Reason.TOO_MANY_ERRORS)
     bundles = [path.name for path in (board.state / "bundles").iterdir()]
     assert bundles == [f"{world.offers[0].bundle}.sprat"]
+
+
+def test_an_agent_that_grows_in_a_trial_brings_the_old_bundle_back(world: World, board: Board) -> None:
+    passes = {"ok": True, "latency_us": {"p50": 10, "p99": 20}, "ram_above_floor_kib": 700}
+    board.with_ports(check=check_that_says(passes))
+    on_trial(board, world.offers[1])
+    assert board.record.probation.growth_kib == 16 * 1024
+    board.predict(1)
+    for grown_kib in (0, 5_000, 17_000, 18_000, 19_000):
+        board.weighs_kib = 80_000 + grown_kib
+        board.installer.tick()
+    assert (board.record.phase, board.record.reason) == (Phase.REVERTED, Reason.TOO_MUCH_MEMORY)
+    assert active(board) == world.offers[0].bundle
+
+
+def test_an_agent_that_does_not_grow_confirms_after_it_was_weighed(world: World, board: Board) -> None:
+    board.with_ports(check=check_that_says({"ok": True, "latency_us": {"p99": 20}, "ram_above_floor_kib": 30_000}))
+    on_trial(board, world.offers[1])
+    board.predict(4)
+    board.installer.tick()
+    assert board.record.phase is Phase.TRIAL
+    for _ in range(4):
+        board.installer.tick()
+    assert board.record.phase is Phase.CONFIRMED
+    assert board.record.probation.growth_kib == 30_000
+
+
+def test_this_process_can_be_weighed() -> None:
+    assert 10_000 < resident_kib() < 10_000_000
 
 
 def test_a_bundle_that_does_not_load_is_reverted(world: World, board: Board) -> None:

@@ -20,7 +20,7 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
-from sprat_device.install.bounds import KILLED
+from sprat_device.install.bounds import KILLED, resident_kib
 from sprat_device.install.children import Launch, launcher
 from sprat_device.install.floors import ReleaseFloors
 from sprat_device.install.hours import Hours
@@ -54,9 +54,11 @@ class Installer:
         runtimes: Mapping[str, str],
         launch: Launch | None = None,
         jitter: Callable[[], float] = random.random,
+        weigh: Callable[[], int] = resident_kib,
     ) -> None:
         self._settings = settings
         self._models = identity.models
+        self._weigh = weigh
         self._records = Records(files, state)
         self._floors = ReleaseFloors(files, state)
         self._pairs = Pairs(files, state)
@@ -130,6 +132,8 @@ class Installer:
             self._follow(model)
             if self._installs[model].phase is Phase.CHECKED:
                 self._start_when_open(model)
+            elif self._installs[model].phase is Phase.TRIAL:
+                self._installs[model] = self._trials.weigh(model, self._installs[model], self._weigh())
             if verdict := self._trials.verdict(model):
                 self._end_trial(model, verdict)
             elif self._trials.persist_due(model):
@@ -191,7 +195,8 @@ class Installer:
         install = self._installs[model]
         closed = self._hours.closed(urgent=install.offer is not None and install.offer.urgent)
         if closed is None:
-            started = replace(install, probation=Probation(slow_us=install.probation.slow_us).started())
+            proof = Probation(slow_us=install.probation.slow_us, growth_kib=install.probation.growth_kib)
+            started = replace(install, probation=proof.started())
             self._advance(model, started.because("", ""), Event.STARTED)
         elif (install.reason, install.detail) != (closed.reason, closed.detail):
             self._store(model, install.because(closed.reason, closed.detail))

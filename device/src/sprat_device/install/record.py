@@ -95,4 +95,6 @@ def _parse(raw: bytes) -> Install:
 
 def _probation(raw: object) -> Probation:
     fields = Fields(raw, "probation")
-    return Probation(*(fields.integer(name) for name in ("starts", "good", "bad", "slow", "slow_us")))
+    counts = {name: fields.integer(name) for name in ("starts", "good", "bad", "slow", "slow_us")}
+    weights = {name: fields.integer(name, default=0) for name in ("growth_kib", "limit_kib", "weighings", "heavy")}
+    return Probation(**counts, **weights)

@@ -33,6 +33,14 @@ class Trials:
         self.judge(model, install)
         return install
 
+    def weigh(self, model: ModelName, install: Install, kib: int) -> Install:
+        """Take what the agent weighs; only a trial takes notice."""
+        if install.phase is not Phase.TRIAL or model in self._verdicts:
+            return install
+        install = replace(install, probation=install.probation.weighed(kib))
+        self.judge(model, install)
+        return install
+
     def judge(self, model: ModelName, install: Install) -> None:
         """Look whether what was counted is enough for a verdict."""
         if install.phase is Phase.TRIAL and (verdict := judge(install.probation, self._rules)):

@@ -43,6 +43,8 @@ _CHECK_TIMEOUT_S: Final = 600
 _SLOW_FACTOR: Final = 20
 _SLOW_LEAST_US: Final = 50_000
 """In the agent a prediction shares the processor: only what is far beyond the check's own p99 is slow."""
+_GROWTH_LEAST_KIB: Final = 16 * 1024
+"""After its first prediction a bundle needs at most what its check needed above the runtime; less than this is noise."""
 
 
 class Superseded(Exception):
@@ -178,7 +180,9 @@ def _check(offer: Offer, install: Install, ports: Ports) -> tuple[Install, Event
         raise BundleRefused(reason, str(result.get("detail") or f"check ended with code {done.returncode}"))
     p99 = float(result.get("latency_us", {}).get("p99", 0.0))
     slow_us = max(_SLOW_LEAST_US, round(_SLOW_FACTOR * p99))
-    return replace(install.because("", ""), probation=Probation(slow_us=slow_us)), Event.CHECK_PASSED
+    own_kib = int(result.get("ram_above_floor_kib", 0))
+    proof = Probation(slow_us=slow_us, growth_kib=max(_GROWTH_LEAST_KIB, own_kib) if own_kib else 0)
+    return replace(install.because("", ""), probation=proof), Event.CHECK_PASSED
 
 
 def _result(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
