@@ -22,13 +22,12 @@ from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
 from sprat_device.install.bounds import KILLED, resident_kib
 from sprat_device.install.children import Launch, launcher
-from sprat_device.install.floors import ReleaseFloors
+from sprat_device.install.course import Course
 from sprat_device.install.hours import Hours
 from sprat_device.install.looks import BUSY, Looks
-from sprat_device.install.machine import UPDATING, Effect, Event, step
-from sprat_device.install.pairs import Pairs
+from sprat_device.install.machine import UPDATING, Event
 from sprat_device.install.probation import Probation, Rules, Verdict
-from sprat_device.install.record import Install, Records
+from sprat_device.install.record import Install
 from sprat_device.install.roles import is_shadow, model_of
 from sprat_device.install.shadows import ShadowInstalls
 from sprat_device.install.trials import Trials, on_trial
@@ -59,9 +58,6 @@ class Installer:
         self._settings = settings
         self._models = identity.models
         self._weigh = weigh
-        self._records = Records(files, state)
-        self._floors = ReleaseFloors(files, state)
-        self._pairs = Pairs(files, state)
         self._trials = Trials(
             Rules(settings.probation_predictions, settings.probation_starts, settings.max_error_share)
         )
@@ -69,25 +65,21 @@ class Installer:
             clock, launch or launcher(state, runtimes), longest_delay_s=settings.poll_s, jitter=jitter
         )
         self._looks = Looks(state, files, clock, every_s=settings.poll_s, jitter=jitter)
-        self._shadows = ShadowInstalls(state, files, self._updating, attempts=settings.attempts, clean=self._clean)
         self._hours = Hours(state, files, clock, settings.maintenance)
-        self._installs: dict[ModelName, Install] = {}
+        self._shadows = ShadowInstalls(state, files, self._updating, attempts=settings.attempts, clean=self._clean)
+        self._course = Course(state, files, trials=self._trials, updating=self._updating, others=self._shadows.held)
+        self._installs = self._course.installs
         self._events: list[tuple[str, dict[str, Any]]] = []
 
     def boot(self) -> None:
         """Take up every install where it was left, before anything is loaded."""
-        self._pairs.load(self._models)
+        self._course.pairs.load(self._models)
         self._shadows.boot(self._models)
-        for model in self._models:
-            self._installs[model] = self._records.load(model)
-            self._replay(model)
-            if missing := self._pairs.leave_missing(model):
-                self._events.append(("bundle-missing", {"model": model, "bundle": missing}))
-        self._clean()
+        self._course.boot(self._models)
 
     def active(self, model: Model) -> tuple[Installed, Path] | None:
         """Return the bundle that shall answer, or None where there is none yet."""
-        return self._pairs.active(ModelName(model))
+        return self._course.pairs.active(ModelName(model))
 
     def offer(self, model: ModelName, offer: Offer) -> None:
         """Take an offer; the same one again changes nothing, a newer one wins."""
@@ -95,16 +87,16 @@ class Installer:
         if install.offer == offer and install.phase is not Phase.IDLE:
             return
         self._updating.stop(model)
-        install = self._records.load(model)
+        install = self._course.records.load(model)
         wanted = Installed(offer.bundle, offer.release_seq)
         same = install.installed == wanted
         if same and install.phase in (Phase.CHECKED, Phase.TRIAL):
-            self._store(model, replace(install, offer=offer))
+            self._course.store(model, replace(install, offer=offer))
             return
         if install.phase is Phase.TRIAL:
-            self._end_trial(model, Verdict(Reason.SUPERSEDED, f"release {offer.release_seq} is offered"))
-        if self._pairs.of(model).active == wanted:
-            self._store(model, Install(Phase.CONFIRMED, offer))
+            self._course.end_trial(model, Verdict(Reason.SUPERSEDED, f"release {offer.release_seq} is offered"))
+        if self._course.pairs.of(model).active == wanted:
+            self._course.store(model, Install(Phase.CONFIRMED, offer))
             return
         self._begin(model, offer, attempts=install.attempts + 1 if same else 1)
 
@@ -129,22 +121,22 @@ class Installer:
         """Look after the updater and the trials; `active` may name another bundle afterwards."""
         self._reap()
         for model in self._models:
-            self._follow(model)
+            self._course.follow(model)
             if self._installs[model].phase is Phase.CHECKED:
                 self._start_when_open(model)
             elif self._installs[model].phase is Phase.TRIAL:
                 self._installs[model] = self._trials.weigh(model, self._installs[model], self._weigh())
             if verdict := self._trials.verdict(model):
-                self._end_trial(model, verdict)
+                self._course.end_trial(model, verdict)
             elif self._trials.persist_due(model):
-                self._store(model, self._installs[model])
+                self._course.store(model, self._installs[model])
         self._shadows.follow()
         updating = [model for model in self._models if self._installs[model].phase in UPDATING]
         self._updating.start([*updating, *self._shadows.waiting()], look=self._looks.due())
 
     def loaded(self, model: Model, digest: str) -> None:
         """Note that a bundle answers now."""
-        self._events.append(("bundle-loaded", {"model": model, "bundle": digest}))
+        self._course.tell("bundle-loaded", ModelName(model), bundle=digest)
 
     def not_loaded(self, model: Model, digest: str, detail: str) -> None:
         """Note that a bundle cannot be loaded: a trial ends, and a kept bundle gives way to the spare."""
@@ -152,7 +144,7 @@ class Installer:
         if on_trial(self._installs[name], digest):
             self._trials.disprove(name, Reason.NOT_LOADED, detail)
         else:
-            self._pairs.give_way(name, digest)
+            self._course.pairs.give_way(name, digest)
 
     def observe(self, model: Model, digest: str, ok: bool, latency_us: int) -> None:
         """Count one prediction of the active bundle; only a trial takes notice."""
@@ -162,12 +154,12 @@ class Installer:
 
     def reports(self) -> dict[ModelName, tuple[Installed | None, Installed | None, InstallReport]]:
         """Return slots and install of each model, as the twin tells them."""
-        pairs = {model: self._pairs.of(model) for model in self._models}
+        pairs = {model: self._course.pairs.of(model) for model in self._models}
         return {model: (pair.active, pair.spare, self._installs[model].report()) for model, pair in pairs.items()}
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """Return what happened since the last call."""
-        events, self._events = [*self._events, *self._shadows.events()], []
+        events, self._events = [*self._course.take_events(), *self._events, *self._shadows.events()], []
         return events
 
     def desired(self) -> Desired | None:
@@ -186,10 +178,10 @@ class Installer:
             spent = begun.because(
                 Reason.ATTEMPTS_SPENT, f"tried {attempts - 1} times before, {self._settings.attempts} are allowed"
             )
-            self._store(model, replace(spent, phase=Phase.REFUSED))
+            self._course.store(model, replace(spent, phase=Phase.REFUSED))
             return
         self._updating.at_once(model)
-        self._advance(model, begun, Event.OFFERED)
+        self._course.advance(model, begun, Event.OFFERED)
 
     def _start_when_open(self, model: ModelName) -> None:
         install = self._installs[model]
@@ -197,92 +189,15 @@ class Installer:
         if closed is None:
             proof = Probation(slow_us=install.probation.slow_us, growth_kib=install.probation.growth_kib)
             started = replace(install, probation=proof.started())
-            self._advance(model, started.because("", ""), Event.STARTED)
+            self._course.advance(model, started.because("", ""), Event.STARTED)
         elif (install.reason, install.detail) != (closed.reason, closed.detail):
-            self._store(model, install.because(closed.reason, closed.detail))
-            detail = {"model": model, "reason": closed.reason, "detail": closed.detail}
-            self._events.append(("install-waits", detail))
-
-    def _end_trial(self, model: ModelName, verdict: Verdict) -> None:
-        install = self._installs[model]
-        self._trials.ended(model)
-        if verdict.reason is None:
-            self._advance(model, install.because("", ""), Event.PROVEN)
-        else:
-            self._advance(model, install.because(verdict.reason, verdict.detail), Event.DISPROVEN)
-
-    def _advance(self, model: ModelName, install: Install, event: Event) -> None:
-        phase, effects = step(install.phase, event)
-        self._store(model, replace(install, phase=phase))
-        for effect in effects:
-            self._perform(model, effect)
-
-    def _replay(self, model: ModelName) -> None:
-        """Repeat the effects of the phase that a boot finds, and count the start of a trial."""
-        match self._installs[model].phase:
-            case Phase.TRIAL:
-                self._perform(model, Effect.FLIP)
-                install = self._installs[model]
-                self._store(model, replace(install, probation=install.probation.started()))
-                self._trials.judge(model, self._installs[model])
-                if verdict := self._trials.verdict(model):
-                    self._end_trial(model, verdict)
-            case Phase.CONFIRMED:
-                self._perform(model, Effect.RAISE_FLOOR)
-            case Phase.REVERTED:
-                self._perform(model, Effect.SWAP_BACK)
-
-    def _perform(self, model: ModelName, effect: Effect) -> None:
-        installed = self._installs[model].installed
-        match effect:
-            case Effect.FLIP if installed:
-                self._pairs.flip(model, installed)
-            case Effect.SWAP_BACK if installed:
-                self._pairs.swap_back(model, installed)
-            case Effect.RAISE_FLOOR if installed:
-                self._floors.raise_to(model, installed.release_seq)
-            case Effect.STOP_UPDATER:
-                self._updating.stop(model)
-            case Effect.CLEAN:
-                self._clean()
-            case _:
-                pass  # the updater is started by the next tick, as after a boot
+            self._course.store(model, install.because(closed.reason, closed.detail))
+            self._course.tell("install-waits", model, reason=closed.reason, detail=closed.detail)
 
     def _clean(self) -> None:
-        """Remove what neither a slot holds nor an install works on."""
-        busy = (i.installed for i in self._installs.values() if i.phase in UPDATING or i.phase is Phase.CHECKED)
-        self._pairs.keep_only([*(one.bundle for one in busy if one), *self._shadows.held()])
-
-    def _store(self, model: ModelName, install: Install) -> None:
-        before = self._installs.get(model)
-        self._records.store(model, install)
-        self._installs[model] = install
-        self._trials.persisted(model)
-        if before is None or (before.phase, before.offer) != (install.phase, install.offer):
-            self._tell(model, install)
-
-    def _tell(self, model: ModelName, install: Install) -> None:
-        report = install.report()
-        detail = {"model": model, "release_seq": report.release_seq, "bundle": report.bundle, "rollout": report.rollout}
-        if report.reason:
-            detail |= {"reason": report.reason, "detail": report.detail}
-        self._events.append((f"install-{install.phase}", detail))
+        self._course.clean()
 
     # The updater
-
-    def _follow(self, model: ModelName) -> None:
-        """Take over what another process wrote: the updater, or an offline install beside this agent."""
-        before = self._installs[model]
-        if before.phase is Phase.TRIAL:
-            return
-        found = self._records.load(model)
-        if found == before:
-            return
-        self._installs[model] = found
-        if (before.phase, before.offer) != (found.phase, found.offer):
-            self._tell(model, found)
-        if found.phase is Phase.REFUSED:
-            self._clean()
 
     def _reap(self) -> None:
         if (ended := self._updating.ended()) is None:
@@ -294,7 +209,7 @@ class Installer:
         if is_shadow(model):
             self._shadows.ended(model, model_of(model), code)
             return
-        self._follow(model)
+        self._course.follow(model)
         if self._installs[model].phase not in UPDATING:
             self._updating.at_once(model)
             return
@@ -306,12 +221,12 @@ class Installer:
         """Note that the updater ended by a fault; too often, and the offer is refused, while the old bundle goes on."""
         install = self._installs[model]
         reason = Reason.OUT_OF_MEMORY if code in KILLED else Reason.UPDATER_FAILED
-        self._events.append(("updater-failed", {"model": model, "code": code, "reason": reason}))
+        self._course.tell("updater-failed", model, code=code, reason=reason)
         if code in _MENDABLE:
             return
         failures = install.failures + 1
         counted = replace(install, failures=failures).because(reason, f"updater ended {failures} times, last by {code}")
         if failures >= self._settings.updater_attempts:
-            self._advance(model, counted, Event.REFUSED)
+            self._course.advance(model, counted, Event.REFUSED)
         else:
-            self._store(model, counted)
+            self._course.store(model, counted)

@@ -1,0 +1,143 @@
+"""The course of every install on the device: its phase on the disk before its effects, and its effects again at boot.
+
+Decide, persist, act. Whatever is done here may be done twice; what happened is told once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sprat_device.board.files import Files
+from sprat_device.contract.ids import ModelName
+from sprat_device.contract.phases import InstallPhase as Phase
+from sprat_device.install.floors import ReleaseFloors
+from sprat_device.install.machine import UPDATING, Effect, Event, step
+from sprat_device.install.pairs import Pairs
+from sprat_device.install.probation import Verdict
+from sprat_device.install.record import Install, Records
+from sprat_device.install.trials import Trials
+from sprat_device.install.updating import Updating
+
+
+class Course:
+    """The installs of all models, with the slots that they flip; `others` are bundles that something else needs."""
+
+    def __init__(
+        self,
+        state: Path,
+        files: Files,
+        *,
+        trials: Trials,
+        updating: Updating,
+        others: Callable[[], Iterable[str]],
+    ) -> None:
+        self.pairs = Pairs(files, state)
+        self.records = Records(files, state)
+        self.installs: dict[ModelName, Install] = {}
+        self._floors = ReleaseFloors(files, state)
+        self._trials = trials
+        self._updating = updating
+        self._others = others
+        self._events: list[tuple[str, dict[str, Any]]] = []
+
+    def boot(self, models: Iterable[ModelName]) -> None:
+        """Take up every install where it was left."""
+        for model in models:
+            self.installs[model] = self.records.load(model)
+            self._replay(model)
+            if missing := self.pairs.leave_missing(model):
+                self.tell("bundle-missing", model, bundle=missing)
+        self.clean()
+
+    def advance(self, model: ModelName, install: Install, event: Event) -> None:
+        """Take a step, persist it, and perform what follows from it."""
+        phase, effects = step(install.phase, event)
+        self.store(model, replace(install, phase=phase))
+        for effect in effects:
+            self._perform(model, effect)
+
+    def store(self, model: ModelName, install: Install) -> None:
+        """Persist an install as it is."""
+        before = self.installs.get(model)
+        self.records.store(model, install)
+        self.installs[model] = install
+        self._trials.persisted(model)
+        self._tell_change(model, before, install)
+
+    def follow(self, model: ModelName) -> None:
+        """Take over what another process wrote: the updater, or an offline install beside this agent."""
+        before = self.installs[model]
+        if before.phase is Phase.TRIAL:
+            return
+        found = self.records.load(model)
+        if found == before:
+            return
+        self.installs[model] = found
+        self._tell_change(model, before, found)
+        if found.phase is Phase.REFUSED:
+            self.clean()
+
+    def end_trial(self, model: ModelName, verdict: Verdict) -> None:
+        """Keep the bundle on trial, or go back."""
+        install = self.installs[model]
+        self._trials.ended(model)
+        if verdict.reason is None:
+            self.advance(model, install.because("", ""), Event.PROVEN)
+        else:
+            self.advance(model, install.because(verdict.reason, verdict.detail), Event.DISPROVEN)
+
+    def clean(self) -> None:
+        """Remove what neither a slot holds nor an install works on."""
+        busy = (i.installed for i in self.installs.values() if i.phase in UPDATING or i.phase is Phase.CHECKED)
+        self.pairs.keep_only([*(one.bundle for one in busy if one), *self._others()])
+
+    def tell(self, code: str, model: ModelName, /, **detail: object) -> None:
+        """Note what happened."""
+        self._events.append((code, {"model": model, **detail}))
+
+    def take_events(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return what happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _replay(self, model: ModelName) -> None:
+        """Repeat the effects of the phase that a boot finds, and count the start of a trial."""
+        match self.installs[model].phase:
+            case Phase.TRIAL:
+                self._perform(model, Effect.FLIP)
+                install = self.installs[model]
+                self.store(model, replace(install, probation=install.probation.started()))
+                self._trials.judge(model, self.installs[model])
+                if verdict := self._trials.verdict(model):
+                    self.end_trial(model, verdict)
+            case Phase.CONFIRMED:
+                self._perform(model, Effect.RAISE_FLOOR)
+            case Phase.REVERTED:
+                self._perform(model, Effect.SWAP_BACK)
+
+    def _perform(self, model: ModelName, effect: Effect) -> None:
+        installed = self.installs[model].installed
+        match effect:
+            case Effect.FLIP if installed:
+                self.pairs.flip(model, installed)
+            case Effect.SWAP_BACK if installed:
+                self.pairs.swap_back(model, installed)
+            case Effect.RAISE_FLOOR if installed:
+                self._floors.raise_to(model, installed.release_seq)
+            case Effect.STOP_UPDATER:
+                self._updating.stop(model)
+            case Effect.CLEAN:
+                self.clean()
+            case _:
+                pass  # the updater is started by the next tick, as after a boot
+
+    def _tell_change(self, model: ModelName, before: Install | None, install: Install) -> None:
+        if before is not None and (before.phase, before.offer) == (install.phase, install.offer):
+            return
+        report = install.report()
+        why = {"reason": report.reason, "detail": report.detail} if report.reason else {}
+        of = {"release_seq": report.release_seq, "bundle": report.bundle, "rollout": report.rollout}
+        self.tell(f"install-{install.phase}", model, **of, **why)
