@@ -64,6 +64,17 @@ def gives_scores(manifest: Manifest) -> bool:
     return any(spec.meaning == "probabilities" for spec in manifest.outputs)
 
 
+def answer_width(manifest: Manifest) -> int:
+    """Return how many outputs an answer has."""
+    by_meaning = {spec.meaning: spec for spec in manifest.outputs}
+    if (spec := by_meaning.get("probabilities")) is not None:
+        return 2 if _width(spec) == 1 and len(manifest.labels) == 2 else _width(spec)
+    for meaning in ("decision", "score"):
+        if (spec := by_meaning.get(meaning)) is not None:
+            return _width(spec)
+    return sum(_width(spec) for spec in manifest.outputs if spec.meaning == "values") or 1
+
+
 def _width(spec: TensorSpec) -> int:
     return int(np.prod(spec.shape[1:]))
 

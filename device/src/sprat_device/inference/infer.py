@@ -1,7 +1,8 @@
-"""`sprat-device infer` runs a bundle over a file of inputs, with the same session and checks as the agent.
+"""`sprat-device infer` runs a bundle over a file or folder of inputs, with the same session and checks as the agent.
 
 Without `--raw`: for each row the label's position and name, the scores or values, and the reason where the input is
-bad. With `--raw` (`.npz` only): the artifact's own output tensors; what a row may hold is checked, all but its range.
+bad; the file is read, run and written piece by piece. With `--raw` (`.npz` only): the artifact's own output tensors,
+held in memory; what a row may hold is checked, all but its range.
 The rows are what a sensor gives, and go through the bundle's pre-processing; with `--raw` they are what the model takes.
 The rows are one sequence for a model that keeps state; with `--raw`, sequences as long as the golden set's.
 """
@@ -11,21 +12,24 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from sprat_device.board.settings import RuntimeSettings
 from sprat_device.contract.errors import SpratError, WrongUse
 from sprat_device.contract.phases import Reason
-from sprat_device.inference import tables
+from sprat_device.inference.answers import Answer, answer_width
+from sprat_device.inference.batch import Arrays, Piece, Row
+from sprat_device.inference.batch.reading import pieces
+from sprat_device.inference.batch.writing import require_known, write_arrays, writing
 from sprat_device.inference.golden import run_rows
+from sprat_device.inference.loop import MOST_AT_ONCE
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources.reading import Reading
-from sprat_device.inference.tables import Row
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def raw_outputs(session: Session, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
@@ -37,20 +41,32 @@ def raw_outputs(session: Session, inputs: Arrays) -> dict[str, npt.NDArray[Any]]
     return run_rows(session, inputs)
 
 
-def answers(session: Session, inputs: Arrays) -> list[Row]:
-    """Return an answer, or a reason, for each row."""
-    names = session.manifest.labels
-    found: list[Row] = []
-    for inputs_ in _rows(inputs):
-        reading = _as_taken(inputs_, session)
-        reason = reading.fault.reason if reading.fault else session.check_input(reading.inputs)
-        if reason is not None:
-            found.append(Row(reason=reason))
-            continue
-        answer = session.predict(reading.inputs)
-        name = names[answer.label] if 0 <= answer.label < len(names) else ""
-        found.append(Row(answer.label, name, tuple(answer.outputs.tolist())))
-    return found
+def answers(session: Session, piece: Piece) -> list[Row]:
+    """Return an answer, or a reason, for each row; where the artifact's batch is open, many rows are run at once."""
+    if piece.fault:
+        return [Row(reason=Reason.INPUT_UNREADABLE, file=name) for name in piece.names]
+    readings = [_as_taken(inputs, session) for inputs in _rows(piece.inputs)] or [Reading(0, 0, 0, {})]
+    reasons = [reading.fault.reason if reading.fault else session.check_input(reading.inputs) for reading in readings]
+    good = [reading.inputs for reading, reason in zip(readings, reasons, strict=True) if reason is None]
+    found = iter(_predicted(session, good))
+    files = piece.names or [""] * len(readings)
+    return [
+        _row(next(found), session.manifest.labels, file) if reason is None else Row(reason=reason, file=file)
+        for reason, file in zip(reasons, files, strict=True)
+    ]
+
+
+def _predicted(session: Session, readings: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Iterable[Answer]:
+    if not session.batches:
+        yield from (session.predict(reading) for reading in readings)
+        return
+    for first in range(0, len(readings), MOST_AT_ONCE):
+        yield from session.predict_many(readings[first : first + MOST_AT_ONCE])
+
+
+def _row(answer: Answer, labels: Sequence[str], file: str) -> Row:
+    name = labels[answer.label] if 0 <= answer.label < len(labels) else ""
+    return Row(answer.label, name, tuple(answer.outputs.tolist()), file=file)
 
 
 def _as_taken(inputs: Arrays, session: Session) -> Reading:
@@ -60,30 +76,47 @@ def _as_taken(inputs: Arrays, session: Session) -> Reading:
 
 
 def _rows(inputs: Arrays) -> list[dict[str, npt.NDArray[Any]]]:
-    count = len(next(iter(inputs.values())))
+    count = len(next(iter(inputs.values()), ()))
     return [{name: array[row] for name, array in inputs.items()} for row in range(count)]
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Read, run, write."""
-    writer = tables.writer(parsed.output, raw=parsed.raw)
+    require_known(parsed.output, raw=parsed.raw)
+    settings = RuntimeSettings(threads=parsed.threads)
     with tempfile.TemporaryDirectory(prefix="sprat-infer-") as folder:
         session = Session.open(
-            parsed.bundle, cache=parsed.cache or Path(folder), runtime=parsed.runtime, threads=parsed.threads
+            parsed.bundle, cache=parsed.cache or Path(folder), runtime=parsed.runtime, settings=settings
         )
-        inputs = tables.read(parsed.input, session.manifest)
-        if parsed.raw:
-            outputs = raw_outputs(session, inputs)
-            tables.write_arrays(parsed.output, outputs)
-            bad = 0
-        else:
-            found = answers(session, inputs)
-            writer(parsed.output, found)
-            bad = sum(1 for row in found if row.reason)
-    count = len(next(iter(inputs.values())))
+        count, bad = (_run_raw if parsed.raw else _run)(session, parsed.input, parsed.output)
     told = f"{count} rows on {session.runtime} {session.runtime_version}" + (f", {bad} bad inputs" if bad else "")
     sys.stderr.write(f"{parsed.output}: {told}\n")
     return 0
+
+
+def _run(session: Session, source: Path, output: Path) -> tuple[int, int]:
+    count = bad = 0
+    with writing(output, width=answer_width(session.manifest)) as writer:
+        for piece in pieces(source, session.manifest):
+            rows = answers(session, piece)
+            writer.add(rows)
+            count += len(rows)
+            bad += sum(1 for row in rows if row.reason)
+    return count, bad
+
+
+def _run_raw(session: Session, source: Path, output: Path) -> tuple[int, int]:
+    found = list(pieces(source, session.manifest))
+    for piece in found:
+        if piece.fault:
+            raise WrongUse(f"{source}/{piece.names[0]}: {piece.fault}; mend the file or leave it out")
+    names = [spec.name for spec in session.manifest.inputs]
+    try:
+        inputs = {name: np.concatenate([piece.inputs[name] for piece in found]) for name in names}
+    except (KeyError, ValueError) as exc:
+        raise WrongUse(f"{source}: its files have different inputs or shapes ({exc})") from exc
+    write_arrays(output, raw_outputs(session, inputs))
+    return len(inputs[names[0]]), 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,14 +132,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sprat-device infer",
-        description="Run a bundle over a file of inputs.",
+        description="Run a bundle over a file or folder of inputs.",
         epilog="Example: sprat-device infer digits.sprat test.npz --output answers.csv",
     )
     parser.add_argument("bundle", type=Path, help="the .sprat file")
     parser.add_argument(
-        "input", type=Path, help=".npz (an array per input), .npy (an only input) or .csv (named columns)"
+        "input",
+        type=Path,
+        help=".npz (an array per input), .npy (an only input), .csv or .parquet (named columns), .jsonl, or a folder "
+        "of .npy, .npz, .json, .ppm, .pgm, .png and .jpg files; Parquet needs pyarrow, .png and .jpg need Pillow",
     )
-    parser.add_argument("--output", type=Path, required=True, help=".csv, .json or .npz")
+    parser.add_argument("--output", type=Path, required=True, help=".csv, .jsonl, .json, .parquet or .npz")
     parser.add_argument("--raw", action="store_true", help="write the artifact's own output tensors (.npz)")
     parser.add_argument("--runtime", help="tflite, litert or onnx; default: the bundle's first that is installed")
     parser.add_argument("--threads", type=int, default=1, help="threads of the runtime (%(default)s)")

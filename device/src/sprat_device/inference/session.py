@@ -55,10 +55,10 @@ class Session:
         out = zip(manifest.outputs, match(manifest.outputs, raw.outputs), strict=True)
         self._outputs = [(spec.name, tensor.name) for spec, tensor in out]
         self._answer: Callable[[Outputs], Answer] = answering(manifest)
-        self.batches = manifest.state is State.NONE and all(
+        self.batches = _row_by_row(manifest) and all(
             spec.shape[0] == -1 for spec in (*manifest.inputs, *manifest.outputs)
         )
-        """Whether several readings may be run at once: the artifact leaves its batch open."""
+        """Whether several readings may be run at once: the artifact leaves its batch open, and no row sees another."""
 
     @classmethod
     def open(
@@ -124,6 +124,11 @@ class Session:
     def answer(self, raw: Outputs) -> Answer:
         """Make an answer of one row's raw outputs."""
         return self._answer(raw)
+
+
+def _row_by_row(manifest: Manifest) -> bool:
+    """Tell whether a row's answer is the same in any batch: dynamic quantization scales over the whole of it."""
+    return manifest.state is State.NONE and "dynamic" not in manifest.artifact.scheme
 
 
 def _cleared(raw: RawSession) -> Callable[[Readings], dict[str, npt.NDArray[Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -96,11 +96,11 @@ def _why(reply: Reply, row: Row, manifest: Manifest) -> tuple[int, str, str]:
         return 503, "no-bundle", reply.detail
     if reply.reason in _RUN:
         return 500, reply.reason, reply.detail or "the model gave an output that is not finite"
-    told = [_explain(spec, row) for spec in manifest.inputs]
+    told = [_explain(spec, row, manifest.preprocess) for spec in manifest.inputs]
     return 422, reply.reason, reply.detail or "; ".join(told)
 
 
-def _explain(spec: TensorSpec, row: Row) -> str:
+def _explain(spec: TensorSpec, row: Row, prepared: Container[str]) -> str:
     """Return what came for an input and what was expected, whichever of the checks it was that failed."""
     array = row.get(spec.name)
     found = "nothing" if array is None else f"{_kind(array.dtype)} {list(array.shape)}"
@@ -108,11 +108,13 @@ def _explain(spec: TensorSpec, row: Row) -> str:
         found += f" from {np.min(array):g} to {np.max(array):g}"
     known = f", about {spec.minimum:g} to {spec.maximum:g}" if spec.maximum > spec.minimum else ""
     unit = f" {spec.unit}" if spec.unit else ""
-    return f"input {spec.name!r}: found {found}, expected finite {reading_dtype(spec).name} {list(spec.shape[1:])}{known}{unit}"
+    after = " after its pre-processing" if spec.name in prepared else ""
+    wanted = f"finite {reading_dtype(spec).name} {list(spec.shape[1:])}{after}"
+    return f"input {spec.name!r}: found {found}, expected {wanted}{known}{unit}"
 
 
 def _kind(dtype: np.dtype[Any]) -> str:
-    return "text" if dtype.kind in "UO" else dtype.name
+    return {"U": "text", "O": "mixed values"}.get(dtype.kind, dtype.name)
 
 
 def _error(reason: str, line: str) -> dict[str, Any]:

@@ -110,7 +110,10 @@ def _with_gaps(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     plain = all(
         value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in array.flat
     )
-    return array.astype(np.float64) if plain else array
+    try:
+        return array.astype(np.float64) if plain else array
+    except OverflowError:  # an integer of hundreds of digits: the session's check names its dtype
+        return array
 
 
 def parsed(document: object, wanted: Mapping[str, np.dtype[Any]]) -> dict[str, npt.NDArray[Any]]:
