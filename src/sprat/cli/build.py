@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +53,7 @@ def build(
     output = Output(json, quiet)
     settings = settings_.read()
     kept = snapshot.find(settings.data_dir, data) if data else None
-    with output.progress("build") as say:
+    with _cancellable(), output.progress("build") as say:
         try:
             result, failed = build_(
                 recipe, targets=target or (), data=kept, since=since, out=out, overrides=set_ or (), runner=runner, jobs=jobs,
@@ -74,6 +78,19 @@ def build(
         raise failed
     output.result(document, *(f"{one.path}  {one.scheme}, {one.size} bytes, sha256 {one.sha256}" for one in result.bundles),
                   f"{result.report}")  # fmt: skip
+
+
+@contextmanager
+def _cancellable() -> Iterator[None]:
+    """Let SIGTERM, by which pipelines cancel, end a build as Ctrl-C does: nothing half-made stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only there may a handler be set
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _row(row: CandidateRow) -> tuple[object, ...]:

@@ -12,7 +12,10 @@ import importlib.metadata
 import json
 import os
 import re
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +34,7 @@ def main() -> None:
     """Answer jobs until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     for line in sys.stdin:
         job = json.loads(line)
         try:
@@ -51,6 +55,13 @@ def main() -> None:
             answer["error"] = _COLOURS.sub("", answer["error"])  # Keras writes its errors for terminals
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def _end_with(parent: int) -> None:
+    """Kill this process and what it started when its build was killed: nobody watches their limits any more."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _data(path: str, out: str) -> dict[str, Any]:
@@ -111,6 +122,7 @@ def _versions() -> dict[str, str]:
 _JOBS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "data": _data, "train": _train, "lower": _lower, "describe": _describe,
 }  # fmt: skip
+_LOOK_EVERY_S: Final = 1.0
 _COLOURS: Final = re.compile("\\x1b\\[[0-9;]*m")
 _READERS: Final = {"tflite": "flatbuffer", "onnx": "onnx"}
 
