@@ -116,7 +116,12 @@ class Server:
     def _accept(self) -> None:
         try:
             client, _ = self._listener.socket.accept()
-        except OSError:  # it has gone, or this process has too many files open
+        except BlockingIOError:
+            return  # it has gone again
+        except OSError as exc:
+            # Too many files are open: what waits would wake this thread over and over.
+            _LOG.warning("a connection cannot be taken (%s)", exc.strerror)
+            time.sleep(_SWEEP_S)
             return
         if len(self._connections) >= self._settings.connections and not self._make_room():
             client.setblocking(False)
