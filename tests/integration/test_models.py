@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 from sprat import cli, load, settings
 from sprat.compiler.build import build
 from sprat.compiler.spec import factory
+from sprat_device.board.clock import SystemClock
+from sprat_device.board.settings import InputSettings
 from sprat_device.contract import bundle as bundles
+from sprat_device.inference.sources import open_inlet
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -67,6 +71,22 @@ def test_motion_answers_windows_and_no_recording_stands_in_two_parts(motion):
         window = table["window"][np.flatnonzero(table["motion"] == 1)[:4]]
         answers = [answer["name"] for answer in model.run({"window": window})]
     assert answers.count("running") >= 3
+
+
+def test_single_samples_of_a_watch_become_motions_windows_on_a_device(motion, tmp_path):
+    recording = factory.load(MODELS / "motion" / "factory.py", "_recordings")()[25][0]
+    lines = [
+        json.dumps({"t": n / 10, **dict(zip(("ax", "ay", "az", "gx", "gy", "gz"), row.tolist(), strict=True))})
+        for n, row in enumerate(recording)
+    ]
+    path = tmp_path / "watch.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    wanted = replace(InputSettings("motion", "file"), path=str(path), from_start=True, time_field="t")
+    source = open_inlet(wanted, SystemClock(), print).fitted(_manifest(motion.bundles[0].path))
+    windows = [source.read(1).inputs["window"] for _ in range(4)]
+    source.close()
+    for place, window in enumerate(windows):
+        np.testing.assert_allclose(window, recording[20 * place : 20 * place + 40], atol=1e-5)
 
 
 def test_gait_scores_what_is_odd_without_having_seen_labels(gait):

@@ -20,17 +20,27 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from tests.brokers import Mosquitto, make_plain_broker
-from tests.unit.device.inference.bundles import manifest
+from tests.unit.device.inference.bundles import DIGEST, KeptRecords, manifest, session
 
+from sprat.compiler.spec import preprocess_plan
+from sprat_device.agent.streams import Streams
 from sprat_device.board.clock import SystemClock
-from sprat_device.board.settings import InputSettings
+from sprat_device.board.settings import DeviceSettings, InputSettings, OutputSettings
+from sprat_device.contract.bundle import Baseline
+from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import Manifest, TensorSpec
 from sprat_device.contract.phases import Reason
+from sprat_device.contract.records import Origin
+from sprat_device.contract.twin import Installed
+from sprat_device.inference.loop import Loop
+from sprat_device.inference.preparing import preparing
+from sprat_device.inference.session import Session
 from sprat_device.inference.sources import open_inlet, reopening
 from sprat_device.inference.sources.reading import Reading, Source
 
 pytestmark = pytest.mark.integration
 _MOST_S = 20
+ORIGIN = Origin(ModelName("tiny"), 1, DIGEST)
 
 
 class Line:
@@ -388,3 +398,122 @@ def test_standard_input_is_read_as_records_until_its_end() -> None:
     payload = np.arange(7, dtype=np.float32).tobytes()  # two records and a rest
     done = subprocess.run([sys.executable, "-c", code], input=payload, capture_output=True, check=True, timeout=60)
     assert done.stdout.decode().splitlines() == ["0 [0.0, 1.0, 2.0]", "1 [3.0, 4.0, 5.0]"]
+
+
+# Through the loop and the streams
+
+SAMPLES = program(
+    "for n in range(10**9):",
+    '    print(\'{"a": %d, "b": %d, "c": 0.5}\' % (n % 7, os.getpid() % 10), flush=True); time.sleep(0.002)',
+)
+
+
+def windowed(length: int) -> Manifest:
+    """Return a bundle's manifest that declares windows of so many samples."""
+    declared = {"x": ({"step": "window", "rows": length, "hop": 2, "channels": ["a", "b", "c"]},)}
+    return replace(manifest(inputs=(TensorSpec("x", "float32", (1, length, 3)),)), preprocess=declared)
+
+
+def mean(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"y": inputs["x"].mean(axis=1)}
+
+
+def test_a_bundle_with_other_windows_takes_over_while_the_source_runs_on() -> None:
+    records, clock, told = KeptRecords(), SystemClock(), []
+    settings = replace(InputSettings("tiny", "command"), command=SAMPLES)
+    inlet = open_inlet(settings, clock, lambda code, detail: told.append(code))
+    first, second = windowed(3), windowed(5)
+    seen: list[int] = []
+
+    def keep(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        seen.append(inputs["x"].shape[1])
+        return mean(inputs)
+
+    baseline = Baseline({}, {}, np.array([1, 1, 1]))
+    loop = Loop(inlet.fitted(first), records, clock, lambda *_: None)
+    loop.swap(session(keep, first, baseline=baseline), ORIGIN, inlet.fitted(first))
+    steps_until(loop, lambda: len(seen) >= 3)
+    loop.swap(session(keep, second, baseline=baseline), ORIGIN, inlet.fitted(second))
+    before = len(seen)
+    steps_until(loop, lambda: len(seen) >= before + 3)
+    loop.close()
+    assert set(seen[:before]) == {3}
+    assert set(seen[before:]) == {5}
+    indexes = [prediction.index for _origin, prediction in records.predictions]
+    assert indexes == list(range(len(indexes)))
+    assert told == []  # no break: the same program went on
+    assert records.events == []
+
+
+def steps_until(loop: Loop, true: Callable[[], bool]) -> None:
+    until = time.monotonic() + _MOST_S
+    while not true():
+        assert time.monotonic() < until
+        loop.step(0.1)
+
+
+class Held:
+    """What an installer holds: one bundle that answers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lost: list[str] = []
+
+    def active(self, _model: str) -> tuple[Installed, Path]:
+        return Installed(DIGEST, 1), self.path
+
+    def loaded(self, _model: str, _digest: str) -> None:
+        pass
+
+    def not_loaded(self, _model: str, _digest: str, detail: str) -> None:
+        self.lost.append(detail)
+
+    def observe(self, *_: object) -> None:
+        pass
+
+
+def test_a_reading_of_a_child_becomes_an_act_of_a_program_and_all_of_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acted = tmp_path / "acted"
+    wanted = replace(InputSettings("tiny", "command"), command=program(
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))",
+        "for n in range(10**9): print([0.1, 0.2, 0.7] if n // 50 % 2 else [0.7, 0.2, 0.1], flush=True); time.sleep(0.005)",
+    ))  # fmt: skip
+    act = replace(
+        OutputSettings(), kind="command", on="change", labels=("high",),
+        command=(*program(f"open({str(acted)!r}, 'a').write(sys.argv[1] + '\\n')"), "{label}"),
+    )  # fmt: skip
+    monkeypatch.setattr(Session, "open", lambda *_args, **_named: session())
+    held, records = Held(tmp_path), KeptRecords()
+    settings = replace(DeviceSettings(), inputs=(wanted,), outputs=(act,))
+    streams = Streams(tmp_path, settings, SystemClock(), records, held)  # type: ignore[arg-type]
+    streams.follow_slots()
+    assert held.lost == []
+    until = time.monotonic() + _MOST_S
+    while not (acted.exists() and acted.read_text().count("\n") >= 2):
+        assert time.monotonic() < until
+        assert streams.dead() == []
+        time.sleep(0.05)
+    assert streams.stop(5) == []
+    assert set(acted.read_text().split()) == {"high"}
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+    assert records.events == []
+
+
+def test_what_the_device_prepares_is_what_the_build_prepared() -> None:
+    steps = (
+        {"step": "window", "rows": 8, "hop": 4, "channels": ["a", "b", "c"]},
+        {"step": "detrend"},
+        {"step": "normalise", "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]},
+    )
+    described = replace(manifest(inputs=(TensorSpec("x", "float32", (1, 8, 3)),)), preprocess={"x": steps})
+    series = np.random.default_rng(3).normal(size=(40, 3)).astype(np.float32)
+    code = f"sys.stdout.buffer.write(bytes.fromhex({series.tobytes().hex()!r})); sys.stdout.flush(); time.sleep(600)"
+    line = Line(described, kind="command", command=program(code), format="raw")
+    prepare = preparing(described)
+    assert prepare is not None
+    on_device = np.stack([prepare(reading).inputs["x"] for reading in line.read(9)])
+    line.source.close()
+    cut = np.stack([series[start : start + 8] for start in range(0, 33, 4)])
+    assert on_device.tobytes() == preprocess_plan.prepared(cut, steps, "x").tobytes()

@@ -21,8 +21,6 @@ def preparing(manifest: Manifest) -> Preparing | None:
 
 def _prepared(wanted: dict[str, Plan]) -> Preparing:
     def prepare(reading: Reading) -> Reading:
-        if reading.fault is not None:
-            return reading
         try:
             done = {name: plan.run(reading.inputs[name]) for name, plan in wanted.items() if name in reading.inputs}
         except StepFailed as exc:

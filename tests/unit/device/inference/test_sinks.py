@@ -228,14 +228,14 @@ def test_a_file_is_rotated_by_its_size_and_every_line_is_whole(tmp_path: Path) -
     lines = [tell(SESSION, ORIGIN, prediction(0, index=index), scores=False) for index in range(40)]
     size = len(lines[0].line)
     for one in lines:
-        file = Rotated(path, max_bytes=4 * size + 3, keep=2)  # opened anew each time, as after a restart
+        file = Rotated(path, max_bytes=4 * size + 3, keep=3)  # opened anew each time, as after a restart
         file.give(one)
         file.close()
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.1", "out.jsonl.2"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out.jsonl", *(f"out.jsonl.{n}" for n in (1, 2, 3))]
     held = [
         json.loads(line)["index"]
-        for name in (".2", ".1", "")
+        for name in (".3", ".2", ".1", "")
         for line in Path(f"{path}{name}").read_text().splitlines()
     ]
     assert held == list(range(held[0], 40))
-    assert all(Path(f"{path}{name}").stat().st_size <= 4 * size + 3 for name in ("", ".1", ".2"))
+    assert all(Path(f"{path}{name}").stat().st_size <= 4 * size + 3 for name in ("", ".1", ".2", ".3"))

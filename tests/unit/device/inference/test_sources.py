@@ -348,6 +348,26 @@ def test_a_file_is_followed_over_rotation_and_truncation(tmp_path: Path) -> None
     source.close()
 
 
+def test_what_is_appended_right_before_a_rotation_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("")
+
+    class Late(Tail):
+        """Looks once before the last line is there."""
+
+        def _fill(self) -> bool:
+            if path.stat().st_size == 0:
+                path.write_text("[1, 1, 1]\n")
+                path.rename(tmp_path / "log.jsonl.1")
+                path.write_text("[2, 2, 2]\n")
+                return False
+            return super()._fill()
+
+    source = intake(Late(path, ManualClock(), NOWHERE, sleep=lambda _seconds: None), kind="file")
+    assert [x(reading)[0] for reading in take(source, 2)] == [1, 2]
+    source.close()
+
+
 def test_a_file_goes_on_where_it_was_left(tmp_path: Path) -> None:
     path, state = tmp_path / "log.jsonl", tmp_path / "place.json"
     path.write_text("[0, 0, 0]\n[1, 1, 1]\n[2, 2, 2]\n")
