@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, cast
 
+from sprat_device.board import packages
 from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import BundleRefused, MachineLacks, WrongUse
 from sprat_device.contract.manifest import Format, Runtime
@@ -31,13 +31,8 @@ _FORMATS: Final[Mapping[Format, frozenset[str]]] = {
 
 def available() -> dict[str, str]:
     """Return the installed runtimes and their versions, without importing any."""
-    found: dict[str, str] = {}
-    for runtime, package in PACKAGES.items():
-        try:
-            found[runtime] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    versions = {runtime: packages.version(package) for runtime, package in PACKAGES.items()}
+    return {runtime: version for runtime, version in versions.items() if version is not None}
 
 
 def choose(

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +59,7 @@ def known(state: Path | None) -> list[Health]:
     """Return the health of every installed runtime; one that worked with these very versions is not checked again."""
     found = runtimes.available()
     path = None if state is None else state / _FILE
-    versions = {"python": platform.python_version(), "machine": arch(), "numpy": version("numpy"), **found}
+    versions = {"python": platform.python_version(), "machine": arch(), "numpy": np.__version__, **found}
     worked = _read(path, versions)
     health = [
         Health(runtime, each, ok=True) if runtime in worked else examine(runtime, each)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sprat_device.board import packages
 from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference.runtimes import _interpreter
@@ -15,7 +15,9 @@ from sprat_device.inference.runtimes.raw import RawSession
 
 def load(artifact: Path, settings: RuntimeSettings) -> RawSession:
     """Load one `.tflite` artifact."""
-    return _interpreter.load(library(), artifact, settings, runtime="litert", version=version("ai-edge-litert"))
+    return _interpreter.load(
+        library(), artifact, settings, runtime="litert", version=packages.version("ai-edge-litert") or ""
+    )
 
 
 def library() -> Any:

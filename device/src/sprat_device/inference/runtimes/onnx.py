@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.board import packages
 from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference.runtimes.raw import RawSession, RawTensor, Tensors, not_loadable, run_failed
@@ -56,7 +56,7 @@ def load(artifact: Path, settings: RuntimeSettings) -> RawSession:
     """Load one `.onnx` artifact."""
     onnxruntime = library()
     errors = _errors()
-    found = version("onnxruntime")
+    found = packages.version("onnxruntime") or ""
     try:
         session = onnxruntime.InferenceSession(
             str(artifact), sess_options=_options(onnxruntime, settings), providers=["CPUExecutionProvider"]

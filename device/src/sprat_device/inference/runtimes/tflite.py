@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sprat_device.board import packages
 from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.inference.runtimes import _interpreter
@@ -17,12 +17,14 @@ from sprat_device.inference.runtimes.raw import RawSession
 
 def load(artifact: Path, settings: RuntimeSettings) -> RawSession:
     """Load one `.tflite` artifact."""
-    return _interpreter.load(library(), artifact, settings, runtime="tflite", version=version("tflite-runtime"))
+    return _interpreter.load(
+        library(), artifact, settings, runtime="tflite", version=packages.version("tflite-runtime") or ""
+    )
 
 
 def library() -> Any:
     """Import the package, or say what to install."""
-    found = version("tflite-runtime")
+    found = packages.version("tflite-runtime") or ""
     # With numpy 2 the import succeeds and Interpreter() fails, and it says nothing that a reader could act on.
     if int(np.__version__.split(".", 1)[0]) >= 2:
         raise MachineLacks(
