@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     install = _command(commands, "install", _install, "install from a copied repository, with the same checks",
                        "sprat-device install /media/stick/repository")  # fmt: skip
     install.add_argument("folder", type=Path, help="folder with metadata/ and targets/")
+    defer = _command(commands, "defer", _defer, "put off every trial of a new bundle; what answers stays",
+                     "sprat-device defer 8")  # fmt: skip
+    defer.add_argument("hours", type=float, help="hours from now; 0 ends it")
     commands.add_parser("check", help="golden set, latency and memory of a bundle on this device", add_help=False)
     commands.add_parser("infer", help="run a bundle over a file", add_help=False)
     commands.add_parser("serve", help="answer requests with a bundle, without a hub", add_help=False)
@@ -139,6 +142,19 @@ def _runtimes(parsed: argparse.Namespace) -> int:
     found = health.known(None)
     _say(parsed, {"runtimes": [asdict(each) for each in found]}, "\n".join(health.lines(found)))
     return 0 if any(each.ok for each in found) else 4
+
+
+def _defer(parsed: argparse.Namespace) -> int:
+    from sprat_device.board.clock import SystemClock
+    from sprat_device.board.files import OsFiles
+    from sprat_device.contract.errors import WrongUse
+    from sprat_device.install import hours
+
+    if not 0 <= parsed.hours * 3600 <= hours.LONGEST_S:
+        raise WrongUse(f"defer: {parsed.hours:g} hours, expected 0 to {hours.LONGEST_S // 3600}")
+    hours.defer(parsed.state, OsFiles(), SystemClock(), seconds=parsed.hours * 3600)
+    line = f"no trial begins within the next {parsed.hours:g} h" if parsed.hours else "trials begin as their time comes"
+    return _say(parsed, {"hours": parsed.hours}, line)
 
 
 def _install(parsed: argparse.Namespace) -> int:

@@ -1,16 +1,32 @@
-"""What `sprat-device status` tells: the agent's own last report from its state folder, and whether it runs now."""
+"""What `sprat-device status` tells: the agent's own last report, and what the state folder says right now.
+
+Counters are as of the last report, which the agent writes when something changed; what is read here at once is the
+size of the spool, the floors, the certificate's end and whether trials are put off.
+"""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sprat_device.board import alone, identity
+from sprat_device.board.clock import SystemClock
+from sprat_device.board.files import OsFiles
+from sprat_device.board.identity import Identity
 from sprat_device.contract.errors import WrongUse
+from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.inference.runtimes import health as runtimes
 from sprat_device.inference.runtimes.health import Health
+from sprat_device.install.floors import ReleaseFloors
+from sprat_device.install.hours import deferral
+
+_SOON_DAYS: Final = 60
+_KEPT: Final = ("produced", "acked", "spooled", "open", "evicted", "damaged")
 
 
 def read(state: Path) -> dict[str, Any]:
@@ -20,23 +36,87 @@ def read(state: Path) -> dict[str, Any]:
     if not path.exists():
         raise WrongUse(f"{state}: no agent has run here yet; start it with sprat-device run --state {state}")
     report: dict[str, Any] = json.loads(path.read_bytes())
-    health = [asdict(each) for each in runtimes.known(state)]
-    return {"device": found.device, "running": alone.is_held(state), "report": report, "runtimes": health}
+    files = OsFiles()
+    floors = ReleaseFloors(files, state)
+    return {
+        "device": found.device,
+        "running": alone.is_held(state),
+        "report_age_s": max(0.0, round(time.time() - path.stat().st_mtime, 1)),
+        "certificate_ends": _certificate_ends(found),
+        "deferred_s": deferral(state, files, SystemClock()),
+        "spool_bytes": sum(file.stat().st_size for file in (state / "spool").rglob("*") if file.is_file()),
+        "floors": {model: floors.of(model) for model in found.models},
+        "report": report,
+        "runtimes": [asdict(each) for each in runtimes.known(state)],
+    }
 
 
-def lines(document: dict[str, Any]) -> list[str]:
+def lines(document: Mapping[str, Any]) -> list[str]:
     """Return the report as people read it."""
     report = document["report"]
-    state = "runs" if document["running"] else "does not run"
-    told = [f"{document['device']}: the agent {state}; agent {report['agent']}, clock {report['clock']}"]
+    state = "runs" if document["running"] else "DOES NOT RUN"
+    who = f"{document['device']}: the agent {state}; agent {report['agent']}, channel {report['channel'] or 'unknown'}"
+    told = [
+        f"{who}, clock {report['clock']}, reported {_ago(document['report_age_s'])}",
+        f"  certificate: {_certificate(document['certificate_ends'])}",
+    ]
+    if document["deferred_s"]:
+        told.append(f"  trials are put off for {_span(document['deferred_s'])} more; sprat-device defer 0 ends that")
     for name, model in report["models"].items():
-        active, install = model["active"], model["install"]
-        seq = f"release {active['release_seq']} ({active['bundle'][:12]})" if active else "no bundle"
-        why = f", {install['reason']}: {install['detail']}" if install["reason"] else ""
-        told.append(f"  {name}: {seq}; last install: release {install['release_seq']} {install['phase']}{why}")
-    for lane, ledger in report["ledger"].items():
-        counts = ", ".join(
-            f"{what} {ledger[what]}" for what in ("produced", "acked", "spooled", "open", "evicted", "damaged")
-        )
-        told.append(f"  {lane}: {counts}")
+        told += _model(name, model, document["floors"].get(name, 0))
+    told += _ledger(report["ledger"], document["spool_bytes"])
     return told + [f"  runtime {line}" for line in runtimes.lines([Health(**each) for each in document["runtimes"]])]
+
+
+def _model(name: str, model: Mapping[str, Any], floor: int) -> Iterator[str]:
+    active, spare, install = model["active"], model["spare"], model["install"]
+    if active is None:
+        yield f"  {name}: no bundle answers"
+    else:
+        answers = "answers" if model["running"] == active["bundle"] else "is active, but does NOT answer"
+        counts = f"{model['healthy']} predictions, {model['errors']} errors since it was loaded"
+        back = f", release {spare['release_seq']} is spare" if spare else ""
+        yield f"  {name}: release {active['release_seq']} ({active['bundle'][:12]}) {answers}; {counts}{back}"
+    why = f": {install['reason']}, {install['detail']}" if install["reason"] else ""
+    if install["phase"] != Phase.IDLE:
+        yield f"    last install: release {install['release_seq']} is {install['phase']}{why}; floor {floor}"
+
+
+def _ledger(ledger: Mapping[str, Mapping[str, int]], spool_bytes: int) -> Iterator[str]:
+    waiting = sum(lane["spooled"] + lane["open"] for lane in ledger.values())
+    yield f"  spool: {spool_bytes / 1024:.0f} KiB on the disk, {waiting} records wait for the hub"
+    for name, lane in ledger.items():
+        lost = lane["evicted"] + lane["damaged"]
+        yield f"    {name}: {', '.join(f'{what} {lane[what]}' for what in _KEPT)}{'  LOST SOME' if lost else ''}"
+
+
+def _certificate_ends(found: Identity) -> str:
+    """Return the day on which the certificate ends, empty where it cannot be read."""
+    from sprat_device.board import certificates  # noqa: PLC0415 - the X.509 library is for who asks
+
+    try:
+        ends_us = certificates.life_of(found.certificate.read_bytes()).ends_us
+    except (OSError, ValueError):
+        return ""
+    return datetime.fromtimestamp(ends_us / 1e6, UTC).isoformat()
+
+
+def _certificate(ends: str) -> str:
+    if not ends:
+        return "CANNOT BE READ; enrol this device again"
+    left = datetime.fromisoformat(ends) - datetime.now(UTC)
+    if left.total_seconds() <= 0:
+        return f"ENDED on {ends[:10]} by this clock; the agent renews it when it next reaches the hub"
+    soon = f", in {left.days} days, and was not renewed yet: can the hub be reached?" if left.days < _SOON_DAYS else ""
+    return f"good until {ends[:10]}{soon}"
+
+
+def _ago(seconds: float) -> str:
+    return "just now" if seconds < 5 else f"{_span(seconds)} ago"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

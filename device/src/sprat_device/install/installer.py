@@ -84,7 +84,7 @@ class Installer:
     def offer(self, model: ModelName, offer: Offer) -> None:
         """Take an offer; the same one again changes nothing, a newer one wins."""
         install = self._installs[model]
-        if install.offer == offer and install.phase is not Phase.IDLE:
+        if (install.offer == offer and install.phase is not Phase.IDLE) or install.outdoes(offer):
             return
         self._updating.stop(model)
         install = self._course.records.load(model)

@@ -6,9 +6,13 @@ It ends where the updater ends, at `checked`: the agent, running or at its next 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from sprat_device.board import alone
 from sprat_device.board import identity as identities
 from sprat_device.board import settings as device_settings
 from sprat_device.contract.errors import BundleRefused, MachineLacks, WrongUse
@@ -16,6 +20,7 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed
+from sprat_device.install.hours import Hours
 from sprat_device.install.machine import Event, step
 from sprat_device.install.origins import TryLater
 from sprat_device.install.record import Install, Records
@@ -23,26 +28,61 @@ from sprat_device.install.slots import Slots
 from sprat_device.install.updater import locked, ports_of
 from sprat_device.install.work import Ports, choose, work
 
+_WAIT_S: Final = 60.0
+_LOOK_S: Final = 0.2
+_NOTHING: Final = "nothing for it in"
 
-def install_folder(state: Path, folder: Path, *, runtimes: Mapping[str, str]) -> dict[str, str]:
-    """Stage the newest fitting release of each model, or raise; returns model -> how it went."""
+
+def install_folder(
+    state: Path, folder: Path, *, runtimes: Mapping[str, str], wait_s: float = _WAIT_S
+) -> dict[str, str]:
+    """Stage the newest fitting release of each model, or raise; returns model -> how it went.
+
+    One model's refusal does not keep the others from theirs; it is raised when all were tried.
+    """
     if not (folder / "metadata").is_dir():
         raise WrongUse(f"{folder} has no metadata/: expected a copied repository; a lone bundle is not signed")
     settings = device_settings.load(state, environment=os.environ)
     ports = ports_of(state, identities.load(state), settings, runtimes=runtimes, folder=folder)
-    with locked(ports.files, state) as mine:
-        if not mine:
-            raise MachineLacks("the updater is at work on this device; try again when it has ended")
-        return {model: _install(model, ports) for model in ports.identity.models}
+    with _locked(ports, wait_s):
+        done: dict[str, str] = {}
+        refused: list[BundleRefused] = []
+        for model in ports.identity.models:
+            try:
+                done[model] = _install(model, ports)
+            except BundleRefused as exc:
+                refused.append(exc)
+                done[model] = f"refused, {exc}"
+    if refused and all(text.startswith(("refused", _NOTHING)) for text in done.values()):
+        raise refused[0]
+    if all(text.startswith(_NOTHING) for text in done.values()):
+        raise BundleRefused(
+            Reason.NOT_LISTED,
+            f"channel {ports.identity.channel!r} lists no release of {', '.join(done)} that fits this machine",
+        )
+    return done
+
+
+@contextmanager
+def _locked(ports: Ports, wait_s: float) -> Iterator[None]:
+    """Hold the updater's lock; a look at the hub, which an agent takes now and then, is waited for."""
+    until_s = time.monotonic() + wait_s
+    while True:
+        with locked(ports.files, ports.state) as mine:
+            if mine:
+                yield
+                return
+        if time.monotonic() >= until_s:
+            raise MachineLacks(
+                f"the agent's updater has been at work for {wait_s:g} s; see sprat-device status, and try again later"
+            )
+        time.sleep(_LOOK_S)
 
 
 def _install(model: ModelName, ports: Ports) -> str:
     offer = choose(model, ports)
     if offer is None:
-        raise BundleRefused(
-            Reason.NOT_LISTED,
-            f"channel {ports.identity.channel!r} lists no release of {model!r} that fits this machine",
-        )
+        return f"{_NOTHING} channel {ports.identity.channel!r} that fits this machine"
     records = Records(ports.files, ports.state)
     before = records.load(model)
     if Slots(ports.files, ports.state).load(model).active == Installed(offer.bundle, offer.release_seq):
@@ -56,4 +96,11 @@ def _install(model: ModelName, ports: Ports) -> str:
         raise BundleRefused(Reason(done.reason), done.detail)
     if done.phase is not Phase.CHECKED:
         raise TryLater(done.detail)
-    return f"release {offer.release_seq} is checked; the agent takes it into trial"
+    return f"release {offer.release_seq} is checked; {_next(ports)}"
+
+
+def _next(ports: Ports) -> str:
+    if not alone.is_held(ports.state):
+        return "no agent runs here, it takes it into trial when it starts"
+    closed = Hours(ports.state, ports.files, ports.clock, ports.settings.maintenance).closed(urgent=True)
+    return f"the agent takes it into trial{f' later: {closed.detail}' if closed else ''}"

@@ -14,6 +14,8 @@ from sprat_device.contract.twin import Installed, InstallReport, Offer, parse_of
 from sprat_device.install.probation import Probation
 
 SCHEMA: Final = "sprat.install/1"
+OFFLINE: Final = "offline"
+"""Stands for the rollout of an install that somebody at the device began."""
 _MAX_DETAIL: Final = 1000
 
 
@@ -36,6 +38,12 @@ class Install:
     def installed(self) -> Installed | None:
         """Return what the slots hold once this is installed."""
         return Installed(self.offer.bundle, self.offer.release_seq) if self.offer else None
+
+    def outdoes(self, offer: Offer) -> bool:
+        """Tell whether somebody at the device has brought a later release than is offered, and it goes on or is kept."""
+        mine = self.offer
+        lost = self.phase in (InstallPhase.REFUSED, InstallPhase.REVERTED, InstallPhase.IDLE)
+        return mine is not None and mine.rollout == OFFLINE and offer.release_seq < mine.release_seq and not lost
 
     def because(self, reason: str, detail: str) -> Install:
         """Say why."""

@@ -32,7 +32,7 @@ from sprat_device.install.floors import ReleaseFloors
 from sprat_device.install.machine import UPDATING, Event, step
 from sprat_device.install.origins import Origin, TryLater
 from sprat_device.install.probation import Probation
-from sprat_device.install.record import Install, Records
+from sprat_device.install.record import OFFLINE, Install, Records
 from sprat_device.install.roles import model_of
 from sprat_device.install.slots import Slots
 from sprat_device.install.trust import Signed, Trust
@@ -115,7 +115,7 @@ def choose(model: ModelName, ports: Ports) -> Offer | None:
             require_fit(release, ports.machine, free_kib=_free_kib(ports), missing_kib=0)
         except BundleRefused:
             continue
-        return Offer("offline", ports.identity.channel, release.release_seq, release.target, signed.bundle)
+        return Offer(OFFLINE, ports.identity.channel, release.release_seq, release.target, signed.bundle)
     return None
 
 
