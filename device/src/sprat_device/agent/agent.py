@@ -253,6 +253,8 @@ class Agent:
             "runtime": self._streams.reload,
             "remote": lambda new: self._commands.allow(new.remote.commands),
             "health": lambda _new: None,  # read at each use
+            "capture": lambda new: self._watching.configure(new, self._desired.current),
+            "shadow": lambda new: self._watching.configure(new, self._desired.current),
         }
 
     def _configure_telemetry(self, new: DeviceSettings) -> None:

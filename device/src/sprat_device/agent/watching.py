@@ -38,25 +38,15 @@ class Watching:
         self._installer = installer
         self._recorder = recorder
         self._models = tuple(models)
-        self._capture = settings.capture
+        self._state = state
+        self._clock = clock
         self._shadow = settings.shadow
         self._capturer = Capturer(settings.capture, recorder, clock, files, state)
-        self._shadows = Shadows(
-            Ports(
-                settings=settings.shadow, clock=clock, recorder=recorder, cache=state / "artifacts",
-                runtime=settings.runtime, interval_s=settings.telemetry.summary_interval_s,
-                on_disagreement=self._capturer.offer,
-            )
-        )  # fmt: skip
+        self._shadows = Shadows(self._ports(settings))
 
-    def of_input(self, wanted: InputSettings) -> list[Watcher]:
-        """Return what watches one input; what is switched off costs its loop nothing."""
-        watchers: list[Watcher] = []
-        if self._shadow.enabled:
-            watchers.append(self._shadows.watcher(wanted.model))
-        if self._capture.enabled:
-            watchers.append(CaptureWatcher(self._capturer))
-        return watchers
+    def of_input(self, wanted: InputSettings) -> tuple[Watcher, ...]:
+        """Return what watches one input; what is switched off costs its loop one look."""
+        return self._shadows.watcher(wanted.model), CaptureWatcher(self._capturer)
 
     def start(self) -> None:
         """Begin to capture, where the settings say so."""
@@ -69,6 +59,14 @@ class Watching:
         for model in self._models:
             wanted = desired.shadows.get(model) if self._shadow.enabled else None
             self._installer.offer_shadow(model, wanted)
+
+    def configure(self, settings: DeviceSettings, desired: Desired) -> None:
+        """Follow changed settings of captures and shadows."""
+        self._capturer.configure(settings.capture)
+        if settings.shadow != self._shadow:
+            self._shadow = settings.shadow
+            self._shadows.configure(self._ports(settings))
+        self.take(desired)
 
     def follow(self) -> None:
         """Let the shadow of each model be what its shadow slot holds."""
@@ -83,6 +81,13 @@ class Watching:
         return ShadowReport(
             install=install, state=standing.state, running=install.bundle if standing.state == "running" else "",
             detail=standing.detail[:1000], compared=standing.compared, agreed=standing.agreed, starts=standing.starts,
+        )  # fmt: skip
+
+    def _ports(self, settings: DeviceSettings) -> Ports:
+        return Ports(
+            settings=settings.shadow, clock=self._clock, recorder=self._recorder, cache=self._state / "artifacts",
+            runtime=settings.runtime, interval_s=settings.telemetry.summary_interval_s,
+            on_disagreement=self._capturer.offer,
         )  # fmt: skip
 
     def stop(self) -> None:

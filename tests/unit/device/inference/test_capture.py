@@ -23,7 +23,7 @@ from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.manifest import Task, TensorSpec
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.contract.sketch import Histogram
-from sprat_device.inference.capturing import Capturer, CaptureWatcher, Offered, redact
+from sprat_device.inference.capturing import Capturer, CaptureWatcher, Offered
 from sprat_device.inference.capturing.budget import Budget
 from sprat_device.inference.capturing.capturer import limits
 from sprat_device.inference.capturing.redact import Redaction, RedactionFailed
@@ -220,7 +220,7 @@ class Rig:
 
 @pytest.fixture(autouse=True)
 def no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redact, "entry_points", lambda group: ())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ())
 
 
 class Entry:
@@ -235,7 +235,7 @@ class Entry:
 
 def with_hooks(monkeypatch: pytest.MonkeyPatch, **hooks: Any) -> None:
     entries = [Entry(name, hook) for name, hook in hooks.items()]
-    monkeypatch.setattr(redact, "entry_points", lambda group: entries if group == "sprat.redact" else ())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries if group == "sprat.redact" else ())
 
 
 def test_a_capture_holds_the_reading_its_answer_and_why(tmp_path: Path) -> None:
@@ -406,3 +406,39 @@ def test_text_and_numbers_come_back_as_they_were() -> None:
     assert {name: array.tolist() for name, array in back.inputs.items()} == {
         "x": [[1.5, 2]], "t": ["on", "off"], "b": [True],
     }  # fmt: skip
+
+
+def test_changed_settings_count_at_once_and_forget_nothing_that_was_spent(tmp_path: Path) -> None:
+    only = replace(
+        ON, share_uncertain=1.0, share_random=0, share_label=0, share_unusual=0, share_shadow=0, daily_bytes=400
+    )
+    with Rig(tmp_path, CaptureSettings()) as rig:
+        rig.offer()
+        rig.capturer.configure(only)
+        rig.offer()
+        rig.wait()
+        rig.capturer.configure(replace(only, uncertain_below=0.9))
+        assert rig.capturer.allowed == {Rule.UNCERTAIN}
+        rig.capturer.configure(replace(only, daily_bytes=100))
+        assert rig.capturer.allowed == frozenset(), "the first capture took more than that"
+        rig.capturer.configure(replace(only, enabled=False))
+        rig.offer()
+    assert len(rig.recorder.captures) == 1
+
+
+def test_the_end_does_not_wait_for_a_hook_that_never_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    going, begun = threading.Event(), threading.Event()
+
+    def hangs(_model: str, inputs: Any) -> Any:
+        begun.set()
+        going.wait(30)
+        return inputs
+
+    with_hooks(monkeypatch, hangs=hangs)
+    with Rig(tmp_path) as rig:
+        rig.offer()
+        assert begun.wait(20)
+    assert "does not come back" in caplog.text
+    going.set()

@@ -32,6 +32,8 @@ from sprat_device.inference.sources.reading import Reading
 _QUEUED: Final = 8
 _TELL_US: Final = 60_000_000
 _WAIT_S: Final = 1.0
+_END_S: Final = 1.0
+"""The agent's own end must not wait for a foreign hook."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -77,7 +79,7 @@ class Capturer:
         self._dropped: Counter[str] = Counter()
         self._next_word_us = 0
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="captures", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to capture, if the settings say so and every required hook is there; what is lacking is an event."""
@@ -89,17 +91,33 @@ class Capturer:
             _log.error("%s", exc)
             self._recorder.event("capture-off", {"detail": str(exc)[:500]})
             return
+        self._stopping = threading.Event()
         self._look()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._queue, self._stopping), name="captures", daemon=True
+        )
         self._thread.start()
+
+    def configure(self, settings: CaptureSettings) -> None:
+        """Follow changed settings; what a day's budget has spent stays spent."""
+        if settings == self._own:
+            return
+        self.stop()
+        self._own = self.settings = settings
+        self._budget.limits = limits(settings)
+        self.start()
 
     def stop(self) -> None:
         """Capture no more; what waits is dropped."""
         self.allowed = frozenset()
         self._stopping.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             with suppress(queue.Full):  # then it is awake
                 self._queue.put_nowait(None)
-            self._thread.join()
+            self._thread.join(_END_S)
+            if self._thread.is_alive():
+                _log.warning("captures: a redaction hook does not come back, its thread is left behind")
+        self._queue = queue.Queue(_QUEUED)
 
     def apply(self, wish: Wish) -> bool:
         """Take what the hub asks for, if the device allows that; tell whether it does."""
@@ -126,17 +144,18 @@ class Capturer:
         except queue.Full:
             self._drop("queue")
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
+    def _run(self, waiting: queue.Queue[Offered | None], stopping: threading.Event) -> None:
+        while not stopping.is_set():
             try:
-                offered = self._queue.get(timeout=_WAIT_S)
+                offered = waiting.get(timeout=_WAIT_S)
             except queue.Empty:
                 offered = None
             # A defect here ends captures, not the agent: nothing else rests on this thread.
             try:
                 if offered is not None:
-                    self._keep(offered)
-                self._look()
+                    self._keep(offered, stopping)
+                if not stopping.is_set():
+                    self._look()
             except Exception:  # noqa: BLE001
                 _log.exception("capture: a defect; nothing more is captured")
                 self.allowed = frozenset()
@@ -145,8 +164,7 @@ class Capturer:
 
     def _look(self) -> None:
         """See which rules have something left, and tell what was dropped."""
-        if not self._stopping.is_set():
-            self.allowed = self._budget.open(self._clock.wall_us())
+        self.allowed = self._budget.open(self._clock.wall_us())
         now_us = self._clock.monotonic_us()
         if self._dropped and now_us >= self._next_word_us:
             self._next_word_us = now_us + _TELL_US
@@ -154,7 +172,7 @@ class Capturer:
                 dropped, self._dropped = self._dropped, Counter()
             self._recorder.event("capture-dropped", {"reasons": dict(dropped)})
 
-    def _keep(self, offered: Offered) -> None:
+    def _keep(self, offered: Offered, stopping: threading.Event) -> None:
         if self._redaction is None:
             raise AssertionError("capture: started without its hooks")
         origin = offered.origin
@@ -162,6 +180,8 @@ class Capturer:
             inputs = self._redaction.apply(origin.model, offered.reading.inputs)
             detail = self._described(offered, inputs).detail()
             size = len(msgpack.packb(detail))
+            if stopping.is_set():
+                return  # switched off while a hook was at work
             if size > MAX_BYTES:
                 self._drop("too-big")
             elif self._budget.spend(offered.rule, size, wall_us=self._clock.wall_us()):

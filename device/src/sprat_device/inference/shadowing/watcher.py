@@ -33,6 +33,11 @@ class Shadows:
         if wanted is not None and running is None and self._ports.settings.enabled:
             self._running[model] = self._begin(model, wanted[0], wanted[1], self._ports)
 
+    def configure(self, ports: Ports) -> None:
+        """Follow changed settings: what runs is ended, and begun anew with the next look at the slots."""
+        self.stop()
+        self._ports = ports
+
     def watcher(self, model: str) -> ShadowWatcher:
         """Return the watcher of one input of a model."""
         return ShadowWatcher(self._running, model)
