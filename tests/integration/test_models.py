@@ -227,3 +227,29 @@ def test_a_search_chooses_among_families_and_one_that_breaks_costs_its_trial(tmp
     assert provenance["search"] == found
     assert provenance["parameters"] == found["best"]
     assert provenance["augment"] == "noisy"
+
+
+NORMAL_FIRST = """
+import numpy as np
+
+def data():
+    rng = np.random.default_rng(0)
+    odd = np.r_[np.zeros(320, int), np.tile([0, 1], 40)]
+    return {"x": rng.normal(size=400) + 3 * odd, "odd": odd}
+
+def model(train, validation, *, seed, trees=5):
+    from sklearn.ensemble import IsolationForest
+    return IsolationForest(trees, random_state=seed).fit(train.table())
+"""
+
+
+def test_a_search_that_no_row_could_judge_is_told_before_any_trial(tmp_path, capsys):
+    (tmp_path / "factory.py").write_text(NORMAL_FIRST)
+    (tmp_path / "recipe.toml").write_text(
+        'schema = "sprat.recipe/1"\nmodel = "odd"\ntask = "anomaly"\n[data]\nlabel = "odd"\n[data.split]\nmethod = "ordered"\n'
+        '[train]\nframework = "sklearn"\nfactory = "factory.py"\n[inputs.x]\n[search]\ntrials = 2\n'
+        "[search.space]\ntrees = { low = 3, high = 9 }\n"
+    )
+    assert cli.main(["build", str(tmp_path), "--out", str(tmp_path / "out"), "--runner", "local", "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert "search: all 40 validation rows are 'normal'; trials are judged by rows of both kinds" in said

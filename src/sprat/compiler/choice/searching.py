@@ -14,9 +14,11 @@ from sprat.compiler.ingest import Ingested
 from sprat.compiler.proof import metrics
 from sprat.compiler.spec.gates import GateCode
 from sprat.compiler.spec.project import Project
+from sprat.compiler.spec.recipe import Recipe
 from sprat.compiler.workers.cache import key_of
 from sprat.compiler.workers.jobs import JobFailed, Jobs, facts_of
 from sprat.compiler.workers.work import DATA, MAX_DATA, RESEARCH, Work
+from sprat.errors import RecipeError
 from sprat.settings import Settings
 from sprat_device.contract import arrays
 
@@ -41,6 +43,7 @@ def run(
         return source, task, Searched()
     from sprat.compiler.choice import tuning  # noqa: PLC0415 - Optuna is slow to import and rarely asked for
 
+    _require_judgeable(recipe, ingested)
     # Whatever the number of trials: more of them go on where fewer stopped.
     space = {key: value for key, value in plan.document().items() if key != "trials"}
     study = (
@@ -66,6 +69,16 @@ def run(
     return replace(source, recipe=chosen), replace(task, parameters=best), Searched(facts, study)
 
 
+def _require_judgeable(recipe: Recipe, ingested: Ingested) -> None:
+    """Raise RecipeError where no trial could be judged: ranks need validation rows of both kinds."""
+    labels = ingested.parts["validation"].labels
+    if recipe.metric in metrics.RANK_METRICS and len(np.unique(labels)) < len(recipe.labels):
+        raise RecipeError(
+            f"search: all {len(labels)} validation rows are {recipe.labels[int(labels[0])]!r}; trials are judged by rows of "
+            "both kinds, raise data.split.validation"
+        )
+
+
 def _value(task: Work, jobs: Jobs, ingested: Ingested, metric: str) -> float:
     """Train one trial and return its metric on the validation rows."""
     folder = Path(f"{task.folder}-trial")
@@ -77,4 +90,7 @@ def _value(task: Work, jobs: Jobs, ingested: Ingested, metric: str) -> float:
     answers = arrays.parse((folder / RESEARCH).read_bytes(), max_bytes=MAX_DATA)["validation"]
     if not np.all(np.isfinite(answers)):
         raise JobFailed(GateCode.NON_FINITE, "its answers to the validation rows are not finite")
-    return metrics.metric_of(metric, ingested.parts["validation"].labels, answers.reshape(len(answers), -1))
+    value = metrics.metric_of(metric, ingested.parts["validation"].labels, answers.reshape(len(answers), -1))
+    if not np.isfinite(value):  # Optuna would ask for the same trial for ever
+        raise JobFailed(GateCode.NON_FINITE, f"its {metric} on the validation rows is not finite")
+    return value

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sprat.compiler.runners.remote import SshRunner
-from sprat.compiler.runners.running import Arrays, RunnerFailed, ending, last_line
+from sprat.compiler.runners.running import Arrays, RunnerFailed, ending, last_line, runtimes_said
 from sprat.data.table import read_table, write_table
 from sprat.errors import GateFailed, MachineLacks, WrongUse
 
@@ -57,12 +57,12 @@ class ProgramRunner:
     def runtimes(self) -> Mapping[str, str]:
         """Ask the environment, which costs one short process."""
         done = self._run(["-c", _ASK])
-        if done.returncode != 0:
+        found = runtimes_said(done.stdout) if done.returncode == 0 else None
+        if found is None:
+            said = last_line(done.stderr) or last_line(done.stdout) or ending(done.returncode)
             raise MachineLacks(
-                f"runner {self.name}: sprat-device does not run there ({last_line(done.stderr)}); "
-                "make it again with `sprat runtimes add`"
+                f"runner {self.name}: sprat-device does not run there ({said}); make it again with `sprat runtimes add`"
             )
-        found: dict[str, str] = json.loads(done.stdout)
         return found
 
     def infer(self, bundle: Path, inputs: Arrays, *, runtime: str) -> Arrays:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from sprat.compiler.runners.running import Arrays, RunnerFailed, ending, last_line
+from sprat.compiler.runners.running import Arrays, RunnerFailed, ending, last_line, runtimes_said
 from sprat.data.table import read_table, write_table
 from sprat.errors import MachineLacks, WrongUse
 
@@ -52,9 +52,9 @@ class SshRunner:
     def runtimes(self) -> Mapping[str, str]:
         """Ask the device, which costs one connection."""
         done = self._ssh(["sprat-device", "check", "--runtimes"])
-        if done.returncode != 0:
+        found = runtimes_said(done.stdout, key="runtimes") if done.returncode == 0 else None
+        if found is None:
             raise MachineLacks(f"runner {self.name}: {_said(done)}; bring the device's sprat-device to this version")
-        found: dict[str, str] = json.loads(done.stdout)["runtimes"]
         return found
 
     def infer(self, bundle: Path, inputs: Arrays, *, runtime: str) -> Arrays:

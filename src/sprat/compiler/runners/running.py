@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from sprat.compiler.workers.processes import ending
 from sprat.errors import SpratError
 
-__all__ = ["Arrays", "RunnerFailed", "ending", "last_line"]
+__all__ = ["Arrays", "RunnerFailed", "ending", "last_line", "runtimes_said"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -25,3 +26,14 @@ def last_line(text: str) -> str:
     """Return the last line that says something, without the program's name before it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removeprefix("sprat-device: ")[:300] if lines else ""
+
+
+def runtimes_said(text: str | bytes, *, key: str = "") -> dict[str, str] | None:
+    """Return the runtimes that a program told of as JSON, under a key or alone; None where it told of something else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    found = found.get(key) if key and isinstance(found, dict) else found
+    known = isinstance(found, dict) and all(isinstance(version, str) for version in found.values())
+    return found if known else None
