@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -11,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sprat_device.board.files import Files
-from sprat_device.board.identity import Identity
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.contract.ids import DeviceId
 
@@ -24,15 +24,24 @@ class Life:
     ends_us: int
 
 
-def key_of(identity: Identity, files: Files) -> ec.EllipticCurvePrivateKey:
+def load_key(path: Path, files: Files) -> ec.EllipticCurvePrivateKey:
     """Read the device's key, or raise MachineLacks."""
     try:
-        found = serialization.load_pem_private_key(files.read(identity.key), None)
+        found = serialization.load_pem_private_key(files.read(path), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise MachineLacks(f"{identity.key} is damaged ({exc}); remove it and enrol again") from exc
+        raise MachineLacks(f"{path} is damaged ({exc}); remove it and enrol again") from exc
     if not isinstance(found, ec.EllipticCurvePrivateKey):
-        raise MachineLacks(f"{identity.key}: found a {type(found).__name__}, expected an EC key; enrol again")
+        raise MachineLacks(f"{path}: found a {type(found).__name__}, expected an EC key; remove it and enrol again")
     return found
+
+
+def make_key(path: Path, files: Files) -> ec.EllipticCurvePrivateKey:
+    """Make the device's key and write it for the agent alone."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    files.write_atomic(path, pem)  # Files writes with mode 0600
+    path.chmod(0o600)
+    return key
 
 
 def signing_request(key: ec.EllipticCurvePrivateKey, device: str) -> str:

@@ -24,7 +24,7 @@ class Hub(Protocol):
 
 def renew(identity: Identity, hub: Hub, *, files: Files, now_us: int) -> int | None:
     """Return when the new certificate ends (us since 1970), None where the present one is good for long enough."""
-    key = certificates.key_of(identity, files)
+    key = certificates.load_key(identity.key, files)
     try:
         present = certificates.life_of(files.read(identity.certificate))
     except ValueError as exc:
