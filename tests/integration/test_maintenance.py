@@ -92,6 +92,19 @@ def test_an_urgent_offer_does_not_pass_the_sites_own_window(world: World) -> Non
     assert told(board) == (Phase.CHECKED, Reason.OUTSIDE_WINDOW)
 
 
+def test_a_window_that_is_set_or_lifted_meanwhile_counts_at_once(world: World) -> None:
+    board = offered(world.board(windows=NIGHT), world.offer)
+    board.installer.configure(replace(board.settings, windows=("mon 00:00-01:00",)))
+    board.installer.tick()
+    assert "opens 2026-11-23 00:00 UTC" in board.record.detail
+    board.installer.configure(replace(board.settings, windows=(), probation_predictions=1))
+    board.installer.tick()
+    assert board.record.phase is Phase.TRIAL
+    board.predict(1)
+    board.installer.tick()
+    assert board.record.phase is Phase.CONFIRMED
+
+
 def test_both_windows_must_be_open(world: World) -> None:
     board = world.board(windows=NIGHT)
     board.installer.maintain({"windows": ["sun 04:00-06:00"]})

@@ -95,8 +95,10 @@ class Agent:
         self._watching = Watching(
             state, settings, clock, files, recorder=recorder, installer=installer, models=identity.models
         )  # fmt: skip
+        self._live_feed = Live(self._uplink.publish_live, settings.telemetry.live_per_s)
         self._streams = Streams(
-            state, settings, clock, recorder, installer, watchers=self._watching.of_input, work=work, runtimes=runtimes
+            state, settings, clock, recorder, installer, work=work, runtimes=runtimes,
+            watchers=lambda wanted: (*self._watching.of_input(wanted), self._live_feed),
         )  # fmt: skip
         self._desired = DesiredState(state, files)
         self._reporter = Reporter(
@@ -251,6 +253,7 @@ class Agent:
             "serve": self._streams.reconfigure,
             "drift": lambda new: self._streams.reconfigure(new, reopen=True),
             "runtime": self._streams.reload,
+            "install": lambda new: self._installer.configure(new.install),
             "remote": lambda new: self._commands.allow(new.remote.commands),
             "health": lambda _new: None,  # read at each use
             "capture": lambda new: self._watching.configure(new, self._desired.current),

@@ -58,9 +58,7 @@ class Installer:
         self._settings = settings
         self._models = identity.models
         self._weigh = weigh
-        self._trials = Trials(
-            Rules(settings.probation_predictions, settings.probation_starts, settings.max_error_share)
-        )
+        self._trials = Trials(_rules(settings))
         self._updating = Updating(
             clock, launch or launcher(state, runtimes), longest_delay_s=settings.poll_s, jitter=jitter
         )
@@ -112,6 +110,15 @@ class Installer:
     def shadow_report(self, model: Model) -> InstallReport:
         """Return the install of a model's shadow, as the twin tells it."""
         return self._shadows.report(ModelName(model))
+
+    def configure(self, settings: InstallSettings) -> None:
+        """Take changed settings; an updater at work goes on with those that it read."""
+        self._settings = settings
+        self._trials.configure(_rules(settings))
+        self._updating.configure(longest_delay_s=settings.poll_s)
+        self._looks.configure(every_s=settings.poll_s)
+        self._shadows.configure(attempts=settings.attempts)
+        self._hours.configure(settings.maintenance)
 
     def maintain(self, desired: Mapping[str, Any]) -> None:
         """Take the maintenance windows of the twin."""
@@ -230,3 +237,7 @@ class Installer:
             self._course.advance(model, counted, Event.REFUSED)
         else:
             self._course.store(model, counted)
+
+
+def _rules(settings: InstallSettings) -> Rules:
+    return Rules(settings.probation_predictions, settings.probation_starts, settings.max_error_share)

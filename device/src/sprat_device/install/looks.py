@@ -32,6 +32,12 @@ class Looks:
         self._failed = False
         self._desired: Desired | None = None
 
+    def configure(self, *, every_s: float) -> None:
+        """Take another time between two looks; it counts from now."""
+        if every_s != self._every_s:
+            self._every_s = every_s
+            self._at_us = self._after(every_s * self._jitter())
+
     def due(self) -> bool:
         """Tell whether it is time."""
         return self._clock.monotonic_us() >= self._at_us

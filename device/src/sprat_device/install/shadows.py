@@ -39,6 +39,10 @@ class ShadowInstalls:
         self._installs: dict[ModelName, Install] = {}
         self._events: list[tuple[str, dict[str, Any]]] = []
 
+    def configure(self, *, attempts: int) -> None:
+        """Take another number of attempts."""
+        self._attempts = attempts
+
     def boot(self, models: Iterable[ModelName]) -> None:
         """Take up every install where it was left; a bundle that is gone is fetched again."""
         for model in models:

@@ -24,6 +24,10 @@ class Trials:
         self._verdicts: dict[ModelName, Verdict] = {}
         self._unpersisted: Counter[ModelName] = Counter()
 
+    def configure(self, rules: Rules) -> None:
+        """Take other rules, for the trials that go on too."""
+        self._rules = rules
+
     def observe(self, model: ModelName, install: Install, *, digest: str, ok: bool, latency_us: int) -> Install:
         """Count one prediction; only a trial of that very bundle takes notice."""
         if not on_trial(install, digest) or model in self._verdicts:

@@ -30,6 +30,10 @@ class Updating:
         self._running: tuple[ModelName | None, Child] | None = None
         self._retries: dict[ModelName, _Retry] = {}
 
+    def configure(self, *, longest_delay_s: float) -> None:
+        """Take another longest delay, from the next failure on."""
+        self._longest_delay_s = longest_delay_s
+
     def start(self, models: Iterable[ModelName], *, look: bool = False) -> None:
         """Start it for the first of the models whose time has come, else for a look at the hub, unless it runs."""
         if self._running is not None:
