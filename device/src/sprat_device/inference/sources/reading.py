@@ -42,7 +42,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One input with the source's running number and its time; arrays are without the batch axis, in the unit."""
+    """One input with the source's running number and its time; arrays are without the batch axis, in the unit.
+
+    A source never writes into an array again once it has given it away: captures and shadows keep references.
+    """
 
     index: int
     mono_us: int
