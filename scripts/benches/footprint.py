@@ -37,7 +37,7 @@ for _ in range(1000):
     i.set_tensor(d["index"], np.zeros(d["shape"], d["dtype"])); i.invoke()
 print("ready", flush=True); time.sleep(3600)
 """
-UNIT = {"PYTHONOPTIMIZE": "2", "MALLOC_ARENA_MAX": "2"}
+UNIT = {"PYTHONOPTIMIZE": "2", "MALLOC_ARENA_MAX": "1"}
 NOT_DEVICE = ("pip", "setuptools", "wheel")
 
 

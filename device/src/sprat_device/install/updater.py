@@ -44,7 +44,7 @@ CHECK: Final = (sys.executable, "-m", "sprat_device.inference.check")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Work on one model's offer, or look at the hub."""
-    parser = argparse.ArgumentParser(prog="sprat-device updater", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="sprat-device updater", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--state", type=Path, required=True, help="the device's state folder")
     parser.add_argument(
         "--model", type=parse_key, help="the model, or model+shadow, whose offer is worked on; none: look at the hub"

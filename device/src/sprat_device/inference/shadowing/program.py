@@ -40,7 +40,7 @@ _LEAST_ROOM: Final = 16 * 1024 * 1024
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Answer until the socket is closed."""
-    parser = argparse.ArgumentParser(prog="sprat-device shadow", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="sprat-device shadow", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--fd", type=int, required=True, help="the socket to the agent")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="where artifacts are extracted")
