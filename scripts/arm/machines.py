@@ -8,9 +8,10 @@ from typing import Final
 
 SUITE: Final = "bookworm"
 """The last Debian whose Python (3.11) all three runtimes have wheels for."""
-_PYTHON: Final = (
+SYSTEM: Final = (
     "python3", "python3-distutils", "libc-bin", "bash", "dash", "coreutils", "ca-certificates", "libstdc++6", "zlib1g",
 )  # fmt: skip
+"""Debian's packages on every machine; a target's own stand in its file, under [debian]."""
 _GLIBC: Final = ("2014", "_2_17", "_2_27", "_2_28", "_2_31", "_2_34")
 """Ages of glibc that wheels name; bookworm's is 2.36."""
 
@@ -28,11 +29,8 @@ class Machine:
     kernels by the core. On qemu's default, LiteRT's int8 kernels answered wrongly without an error."""
     target: str
     """The target that bundles are built for."""
-    packages: tuple[str, ...]
-    wheels: tuple[str, ...]
-    """What comes from the package index as in device/constraints.txt; all else comes from Debian."""
     more_runtimes: tuple[str, ...]
-    """Wheels of further runtimes, as in constraints.txt."""
+    """Wheels of the runtimes beside tflite-runtime, as in constraints.txt."""
     runtimes: tuple[str, ...]
     links: Mapping[str, str]
     """Links that a package's own script would have made: extracting packages runs none."""
@@ -43,15 +41,11 @@ class Machine:
         return tuple(f"manylinux{age}_{self.arch}" for age in _GLIBC)
 
 
-_AGENT: Final = ("cryptography", "tuf", "securesystemslib", "urllib3", "paho-mqtt", "tflite-runtime")
-
 ARM64: Final = Machine(
     name="arm64",
     arch="aarch64",
     cores=("cortex-a72", "cortex-a53", "cortex-a76"),  # Pi 4; Zero 2 W and 3; Pi 5, with dot products and float16
     target="generic-aarch64",
-    packages=_PYTHON,
-    wheels=(*_AGENT, "numpy", "msgpack", "zstandard", "cffi", "pycparser"),
     more_runtimes=("ai-edge-litert", "onnxruntime", "flatbuffers"),
     runtimes=("tflite", "litert", "onnx"),
     links={},
@@ -64,9 +58,6 @@ ARMHF: Final = Machine(
     arch="armv7l",
     cores=("cortex-a7",),
     target="generic-armv7l",
-    # numpy, msgpack and zstandard have no 32-bit wheel.
-    packages=(*_PYTHON, "python3-numpy", "python3-msgpack", "python3-zstandard", "python3-cffi-backend"),
-    wheels=_AGENT,
     more_runtimes=(),
     runtimes=("tflite",),
     links={

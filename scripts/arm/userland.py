@@ -1,7 +1,7 @@
 """A Debian userland of another architecture in a folder, with the device's wheel and the runtimes in it.
 
 Packages are extracted, not installed: their scripts would run under qemu, for minutes. Made once for each recipe and
-kept; the device's wheel is put in anew whenever its code changed.
+kept; the agent is put in anew whenever its code changed.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from machines import SUITE, Machine
+from machines import SUITE, SYSTEM, Machine
 
 from sprat.errors import MachineLacks
+from sprat.lab.shell import Shell
 
 ROOT: Final = Path(__file__).parents[2]
 HERE: Final = Path(__file__).parent
 _KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _SITE: Final = "usr/local/lib/python3.11/dist-packages"
+_MORE: Final = "opt/more"
+"""What is not the agent's: further runtimes and the tests' tools, behind the agent's own on the path."""
 _TEST_WHEELS: Final = ("pytest", "pytest-timeout", "hypothesis", "sortedcontainers", "pluggy", "iniconfig", "packaging", "pygments")  # fmt: skip
 
 
@@ -72,16 +76,23 @@ class Userland:
 def make(machine: Machine, kept: Path) -> Userland:
     """Return the userland of a machine below `kept`, made or completed where needed."""
     folder = kept / machine.name
-    pins = (ROOT / "device" / "constraints.txt").read_text() + (ROOT / "constraints.txt").read_text()
-    want = _digest(repr(machine), SUITE, pins, Path(__file__).read_text())
+    packages = (*SYSTEM, *sorted(from_debian(machine).values()))
+    recipe = (repr(machine), repr(packages), SUITE, (ROOT / "constraints.txt").read_text())
+    want = _digest(*recipe, Path(__file__).read_text())
     if _read(folder / "made-from") != want:
         shutil.rmtree(folder, ignore_errors=True)
         kept.mkdir(exist_ok=True)
-        _extract(machine, folder)
-        _install_wheels(machine, folder / _SITE)
+        _extract(machine, packages, folder)
+        _pip(machine, folder / _MORE, ["-c", "constraints.txt", *machine.more_runtimes, *_TEST_WHEELS])
         (folder / "made-from").write_text(want)
-    _install_device(machine, folder)
+    _install_agent(machine, folder)
     return Userland(machine, folder)
+
+
+def from_debian(machine: Machine) -> dict[str, str]:
+    """Return what the machine's target takes from Debian instead of the package index: project -> package."""
+    target = tomllib.loads((ROOT / "models" / "targets" / f"{machine.target}.toml").read_text())
+    return dict(target.get("debian", {}))
 
 
 def debian_source() -> str:
@@ -97,11 +108,11 @@ def debian_source() -> str:
     return found[0]
 
 
-def _extract(machine: Machine, folder: Path) -> None:
+def _extract(machine: Machine, packages: Sequence[str], folder: Path) -> None:
     source = f"deb [signed-by={_KEYRING}] {debian_source()} {SUITE} main\n"
     command = [
         "mmdebstrap", "--variant=extract", "--mode=root", f"--architectures={machine.name}", "--quiet",
-        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", f"--include={','.join(machine.packages)}",
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", f"--include={','.join(packages)}",
         SUITE, str(folder), "-",
     ]  # fmt: skip
     _run(command, given=source)
@@ -109,25 +120,22 @@ def _extract(machine: Machine, folder: Path) -> None:
         (folder / link).symlink_to(to)
 
 
-def _install_wheels(machine: Machine, site: Path) -> None:
-    _pip(machine, site, ["-c", "device/constraints.txt", *machine.wheels])
-    _pip(machine, site, ["-c", "constraints.txt", *machine.more_runtimes, *_TEST_WHEELS])
-
-
-def _install_device(machine: Machine, folder: Path) -> None:
-    site, stamp = folder / _SITE, folder / "device-from"
-    sources = [p for p in sorted((ROOT / "device").rglob("*")) if p.suffix in {".py", ".toml"}]
+def _install_agent(machine: Machine, folder: Path) -> None:
+    """Install what `sprat wheelhouse` makes for this target: the same wheels as a board gets."""
+    site, stamp = folder / _SITE, folder / "agent-from"
+    sources = [p for p in sorted((ROOT / "device").rglob("*")) if p.suffix in {".py", ".toml", ".txt"}]
     want = _digest(*(p.read_text() for p in sources))
     if _read(stamp) == want:
         return
-    for old in site.glob("sprat_device*"):
-        shutil.rmtree(old)
-    wheels = folder.parent / f"{machine.name}-wheel"
-    shutil.rmtree(wheels, ignore_errors=True)
-    _run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(wheels), "./device"]
+    houses = folder.parent / f"{machine.name}-wheelhouse"
+    made = Shell(lambda _line: None).sprat(
+        "wheelhouse", "--target", machine.target, "--runtime", "tflite", "--out", str(houses)
     )
-    _pip(machine, site, [str(next(wheels.glob("*.whl")))])
+    wheels = sorted((Path(made["folder"]) / "wheels").glob("*.whl"))
+    shutil.rmtree(site, ignore_errors=True)
+    _pip(machine, site, [str(wheel) for wheel in wheels if not wheel.name.startswith("pip-")])
+    (site / "more.pth").write_text(f"/{_MORE}\n")
+    shutil.rmtree(houses)
     stamp.write_text(want)
 
 
