@@ -175,6 +175,17 @@ def test_a_sink_that_breaks_is_told_once_and_tried_again_with_the_same_predictio
     assert events.told[0][1]["detail"] == "no disk"
 
 
+def test_a_sink_that_works_every_other_time_is_not_told_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlets, "_LEAST_S", 0.0)
+    sink, events = Kept([OSError("away"), None] * 50), Events()
+    made = Outlet(settings(), sink.open, events)
+    for index in range(50):
+        made.answered(SESSION, ORIGIN, prediction(0, index=index))
+    wait_until(lambda: len(sink.given) == 50)
+    made.close(1)
+    assert events.codes == ["sink-failed", "sink-back"] * 4
+
+
 def test_what_is_too_old_is_not_given_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlets, "_LEAST_S", 0.2)
     sink, events = Kept([OSError("away")]), Events()

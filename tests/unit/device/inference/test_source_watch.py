@@ -88,6 +88,25 @@ def test_a_program_that_dies_at_once_is_one_event_and_waits_longer_each_time() -
     assert [round(b - a) for a, b in pairwise(starts)] == [1, 2, 4, 8, 16, 32, 60]
 
 
+def test_one_that_breaks_again_soon_waits_longer_each_time_and_one_that_worked_does_not() -> None:
+    rig = Rig()
+    rig.script = [ITEM, OSError("ended")] * 6
+    feed = reopening(rig)
+    while rig.script:
+        feed.take(0.25)
+    assert rig.now == 1 + 2 + 4 + 8 + 16
+    assert rig.codes == ["source-failed", "source-back"] * 5 + ["source-failed"]
+    assert all(detail == {"attempts": 1} for code, detail in rig.told if code == "source-back")
+    rig.script = [ITEM, ITEM]
+    while rig.script:
+        feed.take(0.25)
+        rig.now += 20  # it works for a while
+    before, rig.script = rig.now, [OSError("ended"), ITEM]
+    while rig.script:
+        feed.take(0.25)
+    assert rig.now - before == 1
+
+
 def test_waiting_for_the_next_attempt_takes_no_longer_than_asked_for() -> None:
     rig = Rig()
     rig.script = [OSError("gone")]

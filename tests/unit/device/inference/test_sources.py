@@ -29,6 +29,7 @@ from sprat_device.inference.sources.reading import Numbers, Reading, Source, as_
 from sprat_device.inference.sources.replay import Replay, load
 from sprat_device.inference.sources.splitting import Lines, Records
 from sprat_device.inference.sources.tail import Tail
+from sprat_device.inference.sources.taken import Taken
 
 WANTED = {"x": np.dtype(np.float32)}
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -246,8 +247,9 @@ def test_with_newest_what_waits_is_passed_over(pipe: tuple[int, int]) -> None:
     assert x(take(source, 1)[0]) == [1, 1, 1]
 
 
-def folder(path: Path, place: Place = NOWHERE, **given: Any) -> Intake:
-    return intake(Folder(path, ManualClock(), place, sleep=lambda _seconds: None), kind="folder", **given)
+def folder(path: Path, state: Path | None = None, of: str = "it") -> Intake:
+    feed = Folder(path, ManualClock(), Taken(state, of), sleep=lambda _seconds: None)
+    return intake(feed, kind="folder")
 
 
 def test_a_folder_gives_each_finished_file_once_in_the_order_of_coming(tmp_path: Path) -> None:
@@ -271,21 +273,56 @@ def test_a_folder_gives_each_finished_file_once_in_the_order_of_coming(tmp_path:
 
 
 def test_a_folder_goes_on_where_it_was_left(tmp_path: Path) -> None:
-    files, state = tmp_path / "in", tmp_path / "state" / "place.json"
+    files, state = tmp_path / "in", tmp_path / "state" / "taken"
     files.mkdir()
     for name in "abc":
         np.save(files / f"{name}.npy", ROWS[0])
-    first = folder(files, Place(state, "it"))
+    first = folder(files, state)
     take(first, 2)
     first.close()
-    again = folder(files, Place(state, "it"))
+    again = folder(files, state)
     assert len(take(again, 1)) == 1
     assert again.read(0) is None
     again.close()
-    # Another folder of the same input is read from its beginning, and so is one whose place is torn.
-    take(folder(files, Place(state, "other")), 3)
-    state.write_text("{")
-    take(folder(files, Place(state, "it")), 3)
+    # One that is put there anew is another.
+    np.save(tmp_path / "a.npy", ROWS[1])
+    (tmp_path / "a.npy").replace(files / "a.npy")
+    third = folder(files, state)
+    assert [x(reading) for reading in take(third, 1)] == [ROWS[1].tolist()]
+    assert third.read(0) is None
+    third.close()
+    # A torn journal costs the torn entry; another folder of the same input is read from its beginning.
+    state.write_bytes(state.read_bytes()[:-3])
+    torn = folder(files, state)
+    take(torn, 1)
+    assert torn.read(0) is None
+    torn.close()
+    take(folder(files, state, of="other"), 3)
+
+
+def test_a_folder_forgets_files_that_are_gone(tmp_path: Path) -> None:
+    taken = Taken(tmp_path / "taken", "it")
+    for n in range(5000):
+        taken.add(n)
+    taken.forget_all_but(range(4990, 5000))
+    taken.save()
+    assert len(taken) == 10
+    assert (tmp_path / "taken").stat().st_size == 8 * 11
+    assert 4995 in Taken(tmp_path / "taken", "it")
+
+
+def test_what_was_taken_is_appended_now_and_then_and_at_the_close(tmp_path: Path) -> None:
+    now = 0.0
+    taken = Taken(tmp_path / "taken", "it", now_s=lambda: now)
+    for n in range(3):
+        taken.add(n)
+    assert len(Taken(tmp_path / "taken", "it")) == 1
+    now = 6.0
+    taken.add(3)
+    assert len(Taken(tmp_path / "taken", "it")) == 4
+    taken.add(4)
+    taken.save()
+    assert len(Taken(tmp_path / "taken", "it")) == 5
 
 
 def test_a_place_is_written_now_and_then_and_at_the_close(tmp_path: Path) -> None:
@@ -309,7 +346,7 @@ def test_images_and_raw_files_in_a_folder_are_read(tmp_path: Path) -> None:
     (tmp_path / "b.raw").write_bytes(pixels.tobytes())
     (tmp_path / "c.ppm").write_bytes(b"P6\n2 2 255\n" + pixels.tobytes()[:5])
     (tmp_path / "d.raw").write_bytes(b"123")
-    feed = Folder(tmp_path, ManualClock(), NOWHERE, sleep=lambda _seconds: None)
+    feed = Folder(tmp_path, ManualClock(), Taken(None, ""), sleep=lambda _seconds: None)
     source = intake(feed, described, kind="folder", dtype="uint8", shape=(2, 2, 3))
     image, raw, short, wrong = take(source, 4)
     assert x(image) == x(raw) == pixels.reshape(2, 2, 3).tolist()

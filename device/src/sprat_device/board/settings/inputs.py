@@ -105,6 +105,8 @@ class InputSettings:
     def require_given(cls, given: Mapping[str, object]) -> None:
         """Raise ValueError where the options given are not those of the kind."""
         require_kind(given, SOURCES, _EVERY)
+        if 0 < _number(given.get("stalled_after_s")) < 1:
+            raise ValueError("'stalled_after_s' is at least 1, or 0 for never")
         _require_raw(given)
         _require_window(given)
 
@@ -131,6 +133,10 @@ def _require_window(given: Mapping[str, object]) -> None:
             raise ValueError(f"'{one}_s' needs 'resample_hz', the rows of a second")
     if given.get("newest") and any(given.get(one) for one in ("window", "window_s")):
         raise ValueError("'newest' leaves samples out, so no window can be made of the rest")
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) else 0.0
 
 
 def _whole(value: object) -> int:

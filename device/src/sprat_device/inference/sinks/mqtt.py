@@ -48,8 +48,9 @@ class Topic:
         """Publish one prediction; with qos 1 wait for the broker's word."""
         topic = _topic(told.fill(self._settings.topic))
         until_s = time.monotonic() + self._settings.timeout_s
-        message = self._client.publish(topic, told.line.rstrip(), qos=self._settings.qos, retain=self._settings.retain)
+        line, wanted = told.line.rstrip(), self._settings
         try:
+            message = self._client.publish(topic, line, qos=wanted.qos, retain=wanted.retain)
             message.wait_for_publish(max(0.0, until_s - time.monotonic()))
         except (RuntimeError, ValueError) as exc:
             raise OSError(f"{self._where}: {exc}") from exc

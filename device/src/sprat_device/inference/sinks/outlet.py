@@ -29,6 +29,8 @@ BACK: Final = "sink-back"
 OVERFLOW: Final = "sink-overflow"
 REFUSED: Final = "sink-refused"
 _TOLD_EACH_S: Final = 10.0
+_EVENTS_A_MINUTE: Final = 4
+"""A sink that works every other time must not fill the spool with its ups and downs."""
 _LEAST_S: Final = 0.5
 _MOST_S: Final = 30.0
 _MOST_DOUBLINGS: Final = 8
@@ -73,6 +75,8 @@ class Outlet:
         self._next_told_s = 0.0
         self._sink: Sink | None = None
         self._attempts = 0
+        self._told_failed = False
+        self._events = Pace(_EVENTS_A_MINUTE / 60, burst=_EVENTS_A_MINUTE)
         self._thread = threading.Thread(target=self._run, name=f"output {settings.name or settings.kind}", daemon=True)
         self._thread.start()
 
@@ -138,9 +142,10 @@ class Outlet:
             self._broke(exc)
         else:
             self._settled(waiting)
-            if self._attempts:
+            if self._told_failed:
                 self._event(BACK, {**self._labels, "attempts": self._attempts})
-                self._attempts = 0
+                self._told_failed = False
+            self._attempts = 0
 
     def _settled(self, waiting: _Waiting, *, dropped: int = 0, refused: int = 0) -> None:
         with self._changed:
@@ -157,7 +162,8 @@ class Outlet:
     def _broke(self, exc: OSError) -> None:
         self._let_go()
         self._attempts += 1
-        if self._attempts == 1:
+        if self._attempts == 1 and self._events.allows():
+            self._told_failed = True
             said = " ".join(str(exc.strerror or exc).split())[:300]
             _LOG.warning("output %s: %s", self._name, said)
             self._event(FAILED, {**self._labels, "detail": said})

@@ -17,7 +17,6 @@ from sprat_device.board.settings import InputSettings
 from sprat_device.inference.sources.fitting import Fit
 from sprat_device.inference.sources.inlet import Inlet as Inlet
 from sprat_device.inference.sources.item import Feed, Tell
-from sprat_device.inference.sources.place import Place
 from sprat_device.inference.sources.splitting import Lines, Records, Splitter
 
 
@@ -28,7 +27,8 @@ class Opening:
     settings: InputSettings
     clock: Clock
     fit: Fit
-    place: Place
+    file: Path | None
+    """Where a source may keep how far it has read."""
 
     def splitter(self) -> Splitter:
         """Return what cuts a stream into pieces."""
@@ -43,16 +43,20 @@ def _stdin(opening: Opening) -> Feed:
 
 
 def _file(opening: Opening) -> Feed:
+    from sprat_device.inference.sources.place import Place  # noqa: PLC0415
     from sprat_device.inference.sources.tail import Tail  # noqa: PLC0415
 
     settings = opening.settings
-    return Tail(Path(settings.path), opening.clock, opening.place, from_start=settings.from_start)
+    place = Place(opening.file, settings.path)
+    return Tail(Path(settings.path), opening.clock, place, from_start=settings.from_start)
 
 
 def _folder(opening: Opening) -> Feed:
     from sprat_device.inference.sources.folder import Folder  # noqa: PLC0415
+    from sprat_device.inference.sources.taken import Taken  # noqa: PLC0415
 
-    return Folder(Path(opening.settings.path), opening.clock, opening.place)
+    path = opening.settings.path
+    return Folder(Path(path), opening.clock, Taken(opening.file, path))
 
 
 def _mqtt(opening: Opening) -> Feed:
@@ -98,10 +102,10 @@ KINDS: Final[Mapping[str, Callable[[Opening], Feed]]] = {
 
 def open_inlet(settings: InputSettings, clock: Clock, tell: Tell, *, state: Path | None = None) -> Inlet:
     """Return one `[[inputs]]`; `state` is the agent's folder, in which a source may keep its place."""
-    name = f"{settings.model}-{settings.name}" if settings.name else settings.model
-    file = None if state is None else state / "sources" / f"{name}.json"
+    name = f"{settings.model}@{settings.name}.{settings.kind}"  # an at sign is in neither name
+    file = None if state is None else state / "sources" / name
 
     def open_(fit: Fit) -> Feed:
-        return KINDS[settings.kind](Opening(settings, clock, fit, Place(file, f"{settings.kind} {settings.path}")))
+        return KINDS[settings.kind](Opening(settings, clock, fit, file))
 
     return Inlet(settings, clock, tell, open_)

@@ -1,7 +1,8 @@
 """A folder into which other programs put one file per reading: `.npy`, `.npz`, `.json`, `.ppm`, `.pgm`, `.raw`, `.bin`.
 
-Files are taken in the order in which they came (inode change time, which a rename sets). Writers rename a finished file into
-the folder; names that begin with a dot or end in `.part` or `.tmp` are not yet finished. Nothing is deleted.
+Those that are found together are taken in the order in which they came (inode change time, which a rename sets); nothing
+else is asked of the clock. Writers rename a finished file into the folder; names that begin with a dot or end in `.part` or
+`.tmp` are not yet finished. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -16,32 +17,27 @@ from typing import Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.inference.sources.item import Item, arrived
-from sprat_device.inference.sources.place import Place
 from sprat_device.inference.sources.splitting import MOST_RECORD
+from sprat_device.inference.sources.taken import Taken, key_of
 
 _POLL_S: Final = 0.1
 _SUFFIXES: Final = frozenset({".npy", ".npz", ".json", ".ppm", ".pgm", ".raw", ".bin"})
 
 
 class Folder:
-    """Remembers only up to which time it has read, so it may run for years."""
+    """Gives each finished file once, over restarts too."""
 
     def __init__(
-        self, folder: Path, clock: Clock, place: Place, *, sleep: Callable[[float], None] = time.sleep
+        self, folder: Path, clock: Clock, taken: Taken, *, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, "no such folder; make it", str(folder))
         self._folder = folder
         self._clock = clock
-        self._place = place
+        self._taken = taken
         self._sleep = sleep
         self._waiting: deque[tuple[int, str]] = deque()
-        last = place.last()
-        self._newest_ns = int(last.get("newest_ns", -1))
-        self._seen: set[str] = set(map(str, last.get("names", ())))
-        """Names seen at `_newest_ns`: several files may share one time."""
-        self._taken_ns = self._newest_ns
-        self._taken = set(self._seen)
+        self._changed_ns = self._scanned_ns = -1
 
     def take(self, timeout_s: float) -> Item | None:
         """Return the next file; one that cannot be read is told as such, a folder that is gone is an OSError."""
@@ -54,38 +50,38 @@ class Folder:
                 return None
             self._sleep(min(_POLL_S, left_s))
             left_s -= _POLL_S
-        changed_ns, name = self._waiting.popleft()
-        item = self._item(self._folder / name)
-        if changed_ns > self._taken_ns:
-            self._taken_ns = changed_ns
-            self._taken.clear()
-        self._taken.add(name)
-        self._place.keep({"newest_ns": self._taken_ns, "names": sorted(self._taken)})
-        return item
+        key, name = self._waiting.popleft()
+        self._taken.add(key)
+        return self._item(self._folder / name)
 
     def close(self) -> None:
-        """Keep the place."""
-        self._place.save()
+        """Keep what was taken."""
+        self._taken.save()
 
     def _scan(self) -> None:
-        found: list[tuple[int, str]] = []
+        """List what is new; only called once all that was listed before is taken."""
+        changed_ns = self._folder.stat().st_mtime_ns
+        if changed_ns == self._changed_ns == self._scanned_ns:
+            return
+        # Times are coarse: what came within the same tick as the last look is seen by looking once more.
+        self._scanned_ns, self._changed_ns = self._changed_ns, changed_ns
+        found: list[tuple[int, str, int]] = []
+        present: list[int] = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 name = entry.name
                 if name.startswith(".") or Path(name).suffix not in _SUFFIXES:
                     continue
                 try:
-                    changed_ns = entry.stat().st_ctime_ns
+                    status = entry.stat()
                 except FileNotFoundError:
                     continue  # taken away between the listing and the look
-                if changed_ns > self._newest_ns or (changed_ns == self._newest_ns and name not in self._seen):
-                    found.append((changed_ns, name))
-        for changed_ns, name in sorted(found):
-            if changed_ns > self._newest_ns:
-                self._newest_ns = changed_ns
-                self._seen.clear()
-            self._seen.add(name)
-            self._waiting.append((changed_ns, name))
+                key = key_of(name, status.st_ino, status.st_ctime_ns)
+                present.append(key)
+                if key not in self._taken:
+                    found.append((status.st_ctime_ns, name, key))
+        self._waiting += [(key, name) for _changed_ns, name, key in sorted(found)]
+        self._taken.forget_all_but(present)
 
     def _item(self, path: Path) -> Item:
         try:

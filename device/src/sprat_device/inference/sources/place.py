@@ -48,7 +48,7 @@ class Place:
         if self._file is None or self._unsaved is None:
             return
         self._due_s = self._now_s() + _EACH_S
-        partial = self._file.with_suffix(".part")
+        partial = self._file.with_name(f"{self._file.name}.part")
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             partial.write_text(json.dumps({"of": self._of, **self._unsaved}), encoding="utf-8")

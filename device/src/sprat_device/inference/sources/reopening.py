@@ -18,6 +18,8 @@ BACK: Final = "source-back"
 _LEAST_S: Final = 0.5
 _MOST_S: Final = 60.0
 _MOST_DOUBLINGS: Final = 10
+_PROVEN_S: Final = 10.0
+"""One that breaks again sooner was not well: its pauses go on growing, and so its events stay few."""
 
 
 class Reopening:
@@ -39,7 +41,11 @@ class Reopening:
         self._jitter = jitter
         self._feed: Feed | None = None
         self._due_s = now_s()
+        self._opened_s = self._due_s
         self._attempts = 0
+        """Which lengthen the next pause; forgotten once a feed has worked for a while."""
+        self._tries = 0
+        """Since the last break was told."""
         self._broken = False
 
     def take(self, timeout_s: float) -> Item | None:
@@ -51,12 +57,20 @@ class Reopening:
                 return None
             timeout_s -= wait_s
         try:
-            self._feed = self._feed or self._open()
+            if self._feed is None:
+                self._feed = self._open()
+                self._opened_s = self._now_s()
             item = self._feed.take(timeout_s)
         except OSError as exc:
             self._broke(exc)
             return None
-        return item if item is None or not self._attempts else self._back(item)
+        if item is None or not self._attempts:
+            return item
+        if self._broken:
+            return self._back(item)
+        if self._now_s() - self._opened_s >= _PROVEN_S:
+            self._attempts = 0
+        return item
 
     def close(self) -> None:
         """Close what is open."""
@@ -67,16 +81,17 @@ class Reopening:
     def _broke(self, exc: OSError) -> None:
         self.close()
         self._attempts += 1
+        self._tries += 1
         most_s = min(_MOST_S, _LEAST_S * 2 ** min(self._attempts, _MOST_DOUBLINGS))
         self._due_s = self._now_s() + self._jitter() * most_s
         if not self._broken:
             self._broken = True
+            self._tries = 1
             self._tell(FAILED, {"detail": _sentence(exc)})
 
     def _back(self, item: Item) -> Item:
         # Only an item proves that it works: a program that starts and dies at once goes on being broken.
-        self._tell(BACK, {"attempts": self._attempts})
-        self._attempts = 0
+        self._tell(BACK, {"attempts": self._tries})
         self._broken = False
         return item.beginning()
 
