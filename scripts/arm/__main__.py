@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     machines = [MACHINES[name] for name in dict.fromkeys(asked.machines or MACHINES)]
     table = Table()
     begun = time.monotonic()
+    # An end from outside leaves no agent, hub or folder behind either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with tempfile.TemporaryDirectory(prefix="sprat-arm-") as folder:
             run(machines, asked.parts or PARTS, Path(folder), table)
