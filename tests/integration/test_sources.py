@@ -138,7 +138,11 @@ def test_a_command_that_ends_is_started_anew_and_its_words_are_logged(
     first, second, third = line.read(3)
     assert rows([first, second, third]) == [[1, 2, 3]] * 3
     assert [first.begins, second.begins, third.begins] == [False, True, True]
-    assert line.told[0] == ("source-failed", {"detail": f"{Path(sys.executable).name} ended with 0"})
+    name = Path(sys.executable).name
+    # On a busy machine its end may come later than that of its output.
+    said = ({"detail": f"{name} ended with 0"}, {"detail": f"{name} closed its output"})
+    assert line.told[0][0] == "source-failed"
+    assert line.told[0][1] in said
     assert line.told[1][0] == "source-back"
     said = [record.message for record in caplog.records if "trouble" in record.message]
     assert 20 <= len(said) <= 20 * 3  # of 500 for each run

@@ -14,6 +14,7 @@ from sprat_device.inference.sinks.outlet import Refused
 from sprat_device.inference.sinks.told import Told
 
 _MOST_SAID: Final = 300
+_GRACE_S: Final = 1.0
 
 
 class Hook:
@@ -50,7 +51,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """End what still runs of it: what it started too."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # One that hangs in a driver does not even die of SIGKILL: it is left behind.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_S)
     for stream in (process.stdin, process.stderr):
         if stream is not None:
             with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ paho is imported when a source of this kind opens. It does not reconnect by itse
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from sprat_device.inference.sources.item import Item, arrived
 from sprat_device.inference.sources.waiting import Waiting
 
 _CONNECT_S: Final = 5.0
+_CLOSE_S: Final = 1.0
 _KEEPALIVE_S: Final = 30
 
 
@@ -51,10 +53,12 @@ class Topic:
         return self._waiting.take(timeout_s)
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Say goodbye; a client that hangs in a connection is left behind."""
         self._client.on_disconnect = None
         self._client.disconnect()
-        self._client.loop_stop()
+        ending = threading.Thread(target=self._client.loop_stop, name="mqtt source ends", daemon=True)
+        ending.start()
+        ending.join(_CLOSE_S)
 
     def _on_connect(self, client: Any, _user: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
