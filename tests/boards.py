@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-QUICK = ("--start-s", "30", "--settle-s", "1")
+QUICK = ("--start-s", "90", "--settle-s", "1")
 """How patient commands are in tests."""
 _HEAD = f"#!{sys.executable} -I\nimport os, pathlib, re, shlex, signal, subprocess, sys, time\n"
 _COMMON = """
@@ -187,7 +187,7 @@ def agent(board: FakeBoard, verb: str, *arguments: str) -> subprocess.CompletedP
 
 def told(board: FakeBoard, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=board.environment, timeout=200, cwd="/"
+        command, capture_output=True, text=True, check=False, env=board.environment, timeout=400, cwd="/"
     )
 
 

@@ -69,5 +69,9 @@ def unchanged(_content: dict[str, bytes]) -> None:
     pass
 
 
+def broken_runtime(content: dict[str, bytes]) -> None:
+    content["sprat_device/inference/runtimes/health.py"] = b"raise SystemExit('this processor is too old')\n"
+
+
 def broken_entry(content: dict[str, bytes]) -> None:
     content["sprat_device/__main__.py"] = b"raise SystemExit('a broken build')\n"

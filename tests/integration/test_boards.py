@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.boards import QUICK, FakeBoard, agent, install, one_line, told
-from tests.houses import PYTHON, broken_entry, build_house, in_run, unchanged, variant
+from tests.houses import PYTHON, Edit, broken_entry, broken_runtime, build_house, in_run, unchanged, variant
 from tests.samples import Publisher
 from tests.served import DevicePort
 
@@ -22,7 +23,7 @@ from sprat_device.contract import wheelhouse
 from sprat_device.contract.ids import Digest
 from sprat_device.contract.wheelhouse import MANIFEST
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,14 @@ def board(tmp_path: Path) -> Iterator[FakeBoard]:
     made = FakeBoard(tmp_path / "board")
     yield made
     made.end()
+
+
+ENDS_SOON = (
+    "told = state / 'status.json'; before = told.stat().st_mtime_ns; pause = threading.Event().wait; "
+    "threading.Thread(target=lambda: [pause(0.1) for _ in iter(lambda: told.stat().st_mtime_ns == before, False)] "
+    "and pause(3) or os._exit(1)).start()"
+)
+"""An agent that ends three seconds after its first word."""
 
 
 def joining(port: DevicePort, device: str = "kitchen") -> tuple[str, ...]:
@@ -73,6 +82,16 @@ def test_from_a_stick_to_an_agent_that_runs_and_once_more_changes_nothing(
     (useradd,) = [call for call in board.calls if call.startswith("useradd")]
     assert f"--system --user-group --no-create-home --home-dir {board.state}" in useradd
 
+    camera = install(board, house, "--memory-max-mib", "96", "--open", "char-video4linux", "--group", "video")
+    assert camera.returncode == 0, camera.stderr + board.journal
+    unit = (board.root / "etc/systemd/system/sprat-device.service").read_text()
+    assert "\nMemoryMax=96M\n" in unit
+    assert "\nDeviceAllow=char-video4linux rw\n" in unit
+    assert board.pid != pid, "another unit needs another start"
+    assert install(board, house).returncode == 0
+    assert (board.root / "etc/systemd/system/sprat-device.service").read_text() == unit, "what was chosen stays"
+    assert "cannot stand in a unit" in one_line(install(board, house, "--open", "a b"), 2)
+
     removed = agent(board, "remove", "--json")
     assert removed.returncode == 0, removed.stderr
     assert json.loads(removed.stdout)["device"] == "kitchen"
@@ -97,11 +116,20 @@ def settled(tmp_path_factory: pytest.TempPathFactory, house: Path, port: DeviceP
     made.end()
 
 
-def test_a_new_agent_that_does_not_even_start_is_never_tried(settled: FakeBoard, house: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (broken_entry, "does not start: a broken build"),
+        (broken_runtime, "lacks something: this processor is too old"),
+    ],
+)
+def test_a_new_agent_that_cannot_run_here_is_never_tried(
+    settled: FakeBoard, house: Path, tmp_path: Path, edit: Edit, said: str
+) -> None:
     pid, before = settled.pid, settled.current.resolve()
-    broken = variant(house, tmp_path / "w", "0.9.0", broken_entry)
+    broken = variant(house, tmp_path / "w", "0.9.0", edit)
     done = agent(settled, "upgrade", "--wheelhouse", str(broken), *QUICK)
-    assert "broken-agent: the new agent does not start: a broken build" in one_line(done, 1)
+    assert f"broken-agent: the new agent {said}" in one_line(done, 1)
     assert (settled.pid, settled.current.resolve()) == (pid, before)
     assert [folder.name for folder in before.parent.iterdir()] == [before.name]
 
@@ -110,7 +138,7 @@ def test_a_new_agent_that_does_not_even_start_is_never_tried(settled: FakeBoard,
     ("line", "patience", "why"),
     [
         ("raise SystemExit(3)", "--start-s 3 --settle-s 1", "it told nothing within 3 s"),
-        ("threading.Timer(4, os._exit, (1,)).start()", "--start-s 20 --settle-s 8", "it ended within 8 s"),
+        (ENDS_SOON, "--start-s 90 --settle-s 8", "it ended within 8 s"),
     ],
 )
 def test_a_new_agent_that_is_not_well_gives_way_to_the_old_one(
@@ -154,6 +182,29 @@ def test_a_power_cut_during_a_trial_boots_the_old_agent(settled: FakeBoard, hous
     good = variant(house, tmp_path / "good", "0.9.3", unchanged)
     assert agent(settled, "upgrade", "--wheelhouse", str(good), *QUICK).returncode == 0
     assert "0.9.2" not in " ".join(folder.name for folder in before.parent.iterdir())
+
+
+def test_a_terminal_that_is_lost_during_a_trial_ends_in_the_way_back(
+    settled: FakeBoard, house: Path, tmp_path: Path
+) -> None:
+    before = settled.current.resolve()
+    slow = variant(house, tmp_path / "w", "0.9.4", in_run("threading.Event().wait(60)"))
+    command = [str(settled.root / "usr/local/bin/sprat-device"), "board", "upgrade", "--root", str(settled.root)]
+    process = subprocess.Popen(
+        [*command, "--wheelhouse", str(slow), *QUICK], env=settled.environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while "trying agent" not in process.stderr.readline():
+        assert process.poll() is None
+    while "0.9.4" not in settled.runs():
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    said = process.communicate(timeout=400)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "sprat-device: interrupted"
+    assert settled.runs().startswith(f"{settled.current}/bin/python ")
+    assert settled.current.resolve() == before
+    assert "0.9.4" not in " ".join(folder.name for folder in before.parent.iterdir())
 
 
 def test_a_good_agent_takes_over_and_the_last_one_is_kept(settled: FakeBoard, house: Path, tmp_path: Path) -> None:
@@ -311,6 +362,15 @@ def test_a_full_disk_is_known_beforehand(board: FakeBoard, house: Path, tmp_path
     manifest = wheelhouse.parse((other / MANIFEST).read_bytes())
     (other / MANIFEST).write_bytes(replace(manifest, installed_bytes=2**60).dump())
     assert "MB are free, the agent needs" in one_line(install(board, other), 4)
+    assert board.files() == set()
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(board: FakeBoard, house: Path) -> None:
+    # Files of more than 2 MB are refused, as a full disk does: numpy has some.
+    limited = f"ulimit -f 4000; exec sh {house}/install.sh --root {board.root}"
+    said = one_line(told(board, "sh", "-c", limited), 4)
+    assert "cannot be installed" in said
+    assert "File too large" in said
     assert board.files() == set()
 
 

@@ -116,18 +116,18 @@ def test_a_token_comes_with_the_line_for_a_fresh_board(
         made = client.make_token(["digits"], channel="canary")
         line = shlex.split(made["setup"])
         assert "\n" not in made["setup"]
-        assert line[:3] == ["sudo", "python3", "-c"]
-        compile(line[3], "line", "exec")
-        assert line[4:] == ["https://hub.test:8443", house.agent_wheel.sha256, "--token", made["token"]]
+        assert line[:4] == ["sudo", "python3", "-I", "-c"]
+        compile(line[4], "line", "exec")
+        assert line[5:] == ["https://hub.test:8443", house.agent_wheel.sha256, "--token", made["token"]]
 
         monkeypatch.setattr("sprat.cli.enrol.connect", lambda _hub: client_of(hub, http))
         assert main(["enrol", "token", "--model", "digits", "--channel", "canary"]) == 0
         shown = capsys.readouterr().out
         assert "devices reach this hub at https://hub.test:8443" in shown
-        assert f"sudo python3 -c '{line[3]}'" in shown
+        assert f"sudo python3 -I -c '{line[4]}'" in shown
         assert main(["enrol", "token", "--model", "digits", "--channel", "canary", "--json"]) == 0
         told = capsys.readouterr()
-        assert json.loads(told.out)["setup"].startswith("sudo python3 -c ")
+        assert json.loads(told.out)["setup"].startswith("sudo python3 -I -c ")
 
 
 def test_replace_keeps_what_the_lost_board_was_and_puts_it_out(

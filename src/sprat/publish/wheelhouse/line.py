@@ -32,7 +32,7 @@ _PROGRAM: Final = ";".join((
 
 def online(hub: str, agent_sha256: str, token: str) -> str:
     """Return the line for a board that reaches the hub, which has a wheelhouse with that agent."""
-    return shlex.join(["sudo", "python3", "-c", _PROGRAM, hub, agent_sha256, "--token", token])
+    return shlex.join(["sudo", "python3", "-I", "-c", _PROGRAM, hub, agent_sha256, "--token", token])
 
 
 def offline(hub: str, token: str) -> str:

@@ -18,6 +18,7 @@ from sprat_device.board.upkeep.places import USER, Places
 from sprat_device.board.upkeep.site import Site
 from sprat_device.board.upkeep.sources import From
 from sprat_device.board.upkeep.watch import SETTLE_S, START_S, Patience
+from sprat_device.contract.errors import WrongUse
 
 DEFAULT_STATE: Final = "/var/lib/sprat"
 _LINE: Final = "sprat-device board"
@@ -42,9 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     _source(setup)
     _joining(setup)
     setup.add_argument("--user", default=USER, help="the agent's user, made if it is not there (%(default)s)")
+    _unit_options(setup)
     upgrade = _command(commands, "upgrade", _upgrade, "take another agent, and go back if it is not well in time",
                        "--wheelhouse /media/stick/pi-4-litert")  # fmt: skip
     _source(upgrade)
+    upgrade.add_argument("--hub", default="", help="another way to the hub than the enrolment told")
     replace = _command(commands, "replace", _replace, "become a device that the fleet knows, with a new key",
                        "--hub https://hub.local:8443 --token sprat1.… --device kitchen")  # fmt: skip
     _joining(replace)
@@ -53,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     unit = _command(commands, "unit", _unit, "print the systemd unit", "--user sprat")
     unit.add_argument("--python", type=Path, default=Path(sys.executable), help="Python that runs the agent")
     unit.add_argument("--user", default=USER, help="user that runs the agent (%(default)s)")
+    _unit_options(unit)
     return parser
 
 
@@ -85,10 +89,17 @@ def _joining(parser: Any) -> None:
     parser.add_argument("--device", default="", help="the id to ask for")
 
 
+def _unit_options(parser: Any) -> None:
+    parser.add_argument("--memory-max-mib", type=int, default=0, metavar="N", help="limit of agent and children")
+    parser.add_argument("--open", action="append", default=[], metavar="DEVICE", help="a device that a source reads")
+    parser.add_argument("--group", action="append", default=[], help="a group that owns such a device")
+    parser.add_argument("--allow-writable-code", action="store_true", help="for a runtime that makes code as it runs")
+
+
 def _setup(parsed: argparse.Namespace) -> int:
     from sprat_device.board.upkeep.setup import set_up  # noqa: PLC0415 - only this command needs it
 
-    done = set_up(_site(parsed), _from(parsed), _join(parsed), user=parsed.user)
+    done = set_up(_site(parsed), _from(parsed), _join(parsed), user=parsed.user, unit=_chosen(parsed))
     who = f"{done.device} runs" if done.device else "no identity yet (sprat-device board setup --hub --token);"
     document = {"device": done.device, "agent": done.agent, "environment": done.environment,
                 "upgraded_from": done.upgraded_from}  # fmt: skip
@@ -121,8 +132,27 @@ def _remove(parsed: argparse.Namespace) -> int:
 
 
 def _unit(parsed: argparse.Namespace) -> int:
-    text = systemd.unit(python=parsed.python, state=parsed.state, user=parsed.user)
+    text = _text(parsed, parsed.python)
     return _tell(parsed, {"unit": text}, text.rstrip("\n"))
+
+
+def _text(parsed: argparse.Namespace, python: Path) -> str:
+    """Return the unit with the chosen options, or raise WrongUse."""
+    if parsed.memory_max_mib < 0:
+        raise WrongUse(f"--memory-max-mib {parsed.memory_max_mib}: expected MiB, or 0 for no limit")
+    return systemd.unit(
+        python=python, state=parsed.state, user=parsed.user, memory_max_mib=parsed.memory_max_mib,
+        devices=parsed.open, groups=parsed.group, writable_code="allow" if parsed.allow_writable_code else "deny",
+    )  # fmt: skip
+
+
+def _chosen(parsed: argparse.Namespace) -> tuple[str, ...]:
+    """Return the unit's options as they were given, after a look at whether a unit can be made with them."""
+    _text(parsed, Path(sys.executable))
+    chosen = ["--memory-max-mib", str(parsed.memory_max_mib)] if parsed.memory_max_mib else []
+    for option in ("open", "group"):
+        chosen += [part for value in getattr(parsed, option) for part in (f"--{option}", value)]
+    return (*chosen, *(["--allow-writable-code"] if parsed.allow_writable_code else []))
 
 
 def _site(parsed: argparse.Namespace) -> Site:
@@ -132,7 +162,7 @@ def _site(parsed: argparse.Namespace) -> Site:
 
 
 def _from(parsed: argparse.Namespace) -> From:
-    return From(parsed.wheelhouse, parsed.sha256, parsed.name, parsed.runtime)
+    return From(parsed.wheelhouse, parsed.sha256, parsed.name, parsed.runtime, parsed.hub)
 
 
 def _join(parsed: argparse.Namespace) -> Joining:

@@ -23,12 +23,10 @@ from sprat_device.contract.wheelhouse import REQUIREMENTS
 MARK: Final = "complete"
 _SPARE_BYTES: Final = 32 * 1024 * 1024
 _TIMEOUT_S: Final = 1800
-_PROBE: Final = (
-    "import sprat_device.daemon, sprat_device.install.updater, sprat_device.board.enrol\n"
-    "from sprat_device.inference import runtimes\n"
-    "print(*runtimes.available())"
-)
+_PARTS: Final = "import sprat_device.daemon, sprat_device.install.updater, sprat_device.board.enrol"
 """Imports all that the agent's processes consist of; what is missing says its own name."""
+_HEALTH: Final = "sprat_device.inference.runtimes.health"
+"""Builds an interpreter with one runtime and runs it."""
 
 
 def is_whole(folder: Path) -> bool:
@@ -72,10 +70,7 @@ def make(places: Places, house: House, say: Callable[[str], None]) -> Path:
 
 def run(folder: Path, *arguments: str, sent: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command of an environment's agent to its end."""
-    return subprocess.run(
-        [str(folder / "bin/python"), "-m", "sprat_device", *arguments], capture_output=True, text=True, check=False,
-        input=sent, timeout=_TIMEOUT_S, env=_environment(),
-    )  # fmt: skip
+    return _python(folder, "-m", "sprat_device", *arguments, sent=sent)
 
 
 def version(folder: Path) -> str:
@@ -147,25 +142,29 @@ def _compile(folder: Path) -> None:
 
 
 def _try(folder: Path, house: House) -> None:
-    """Ask the new agent for its version, and import what it consists of, before anything relies on it."""
-    told = run(folder, "--version")
-    if told.returncode != 0 or told.stdout.split()[-1:] != [house.manifest.agent]:
-        raise BoardRefused(
-            "broken-agent", f"the new agent does not start: {last_line(told)}; build the wheelhouse anew"
-        )
-    probe = subprocess.run(
-        [str(folder / "bin/python"), "-c", _PROBE], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
-        env=_environment(),
-    )  # fmt: skip
-    if probe.returncode != 0 or house.manifest.runtime not in probe.stdout.split():
-        why = last_line(probe) if probe.returncode else f"{house.manifest.runtime} is not there"
-        raise BoardRefused("broken-agent", f"the new agent lacks something: {why}; build the wheelhouse anew")
+    """Ask the new agent for its version, import its parts and run its runtime, before anything relies on it."""
+    if version(folder) != house.manifest.agent:
+        why = last_line(run(folder, "--version"))
+        raise BoardRefused("broken-agent", f"the new agent does not start: {why}; build the wheelhouse anew")
+    # At the unit's level: what it imports of the system's own library is compiled for it here, as root.
+    for what in (["-OO", "-c", _PARTS], ["-m", _HEALTH, house.manifest.runtime]):
+        done = _python(folder, *what)
+        if done.returncode != 0:
+            why = last_line(done)
+            raise BoardRefused("broken-agent", f"the new agent lacks something: {why}; build the wheelhouse anew")
 
 
 def _seal(folder: Path) -> None:
     """Bring every file to the disk, then say that the environment is whole."""
     os.sync()
     OsFiles().write_atomic(folder / MARK, b"")
+
+
+def _python(folder: Path, *arguments: str, sent: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(folder / "bin/python"), *arguments], capture_output=True, text=True, check=False, input=sent,
+        timeout=_TIMEOUT_S, env=_environment(),
+    )  # fmt: skip
 
 
 def _environment() -> dict[str, str]:

@@ -109,10 +109,10 @@ def by_token(hub_url: str, token: str) -> HubHouses:
     return HubHouses(url, pinned.context(ca), secret.secret)
 
 
-def by_certificate(identity: Identity) -> HubHouses:
-    """Trust the hub that the device pinned when it enrolled."""
+def by_certificate(identity: Identity, url: str = "") -> HubHouses:
+    """Trust the hub that the device pinned when it enrolled; `url` is another way to it."""
     tls = pinned.context(identity.ca.read_bytes(), pair=(identity.certificate, identity.key))
-    return HubHouses(identity.hub_url, tls)
+    return HubHouses(pinned.require_https(url or identity.hub_url), tls)
 
 
 def choose(houses: Sequence[Wheelhouse], machine: Machine, *, name: str = "", runtime: str = "") -> Wheelhouse:

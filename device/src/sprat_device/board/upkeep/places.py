@@ -10,7 +10,7 @@ from typing import Final, Self
 from sprat_device.board.files import OsFiles
 from sprat_device.board.systemd import UNIT_NAME
 from sprat_device.contract.errors import MachineLacks, SpratError, WrongUse
-from sprat_device.contract.fields import Fields
+from sprat_device.contract.fields import Fields, text
 
 SCHEMA: Final = "sprat.board/1"
 USER: Final = "sprat"
@@ -100,6 +100,8 @@ class Record:
     """The one before it, which is kept."""
     target: str = ""
     runtime: str = ""
+    unit: tuple[str, ...] = ()
+    """Options of `board unit` that the operator gave: an upgrade writes the next unit with them."""
 
     def save(self, places: Places) -> None:
         """Write it, durably."""
@@ -126,4 +128,5 @@ def load(places: Places) -> Record:
         previous=fields.text("previous", default="", max_length=128),
         target=fields.text("target", default="", max_length=63),
         runtime=fields.text("runtime", default="", max_length=16),
+        unit=fields.items("unit", text, default=()),
     )

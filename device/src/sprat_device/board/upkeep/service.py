@@ -11,27 +11,30 @@ from typing import Final
 
 from sprat_device.board.files import OsFiles
 from sprat_device.board.upkeep import environments
-from sprat_device.board.upkeep.places import BoardRefused
+from sprat_device.board.upkeep.places import BoardRefused, Record
 from sprat_device.board.upkeep.site import Site
 from sprat_device.board.upkeep.watch import await_well, look
 
 _READABLE: Final = 0o644
 
 
-def text(site: Site, environment: Path, *, python: Path, user: str) -> str:
+def text(site: Site, environment: Path, *, python: Path, record: Record) -> str:
     """Return the unit as the agent of that environment writes it: another version may need another unit."""
     told = environments.run(
-        environment, "board", "unit", "--python", str(python), "--state", str(site.at.state), "--user", user
-    )
+        environment, "board", "unit", "--python", str(python), "--state", str(site.at.state), "--user", record.user,
+        *record.unit,
+    )  # fmt: skip
     if told.returncode != 0 or "\nExecStart=" not in told.stdout:
         raise BoardRefused("broken-agent", f"the agent writes no unit ({environments.last_line(told)}); build it anew")
     return told.stdout
 
 
-def write(site: Site, unit: str) -> None:
-    """Write the unit durably, and let systemd read it."""
+def write(site: Site, unit: str) -> bool:
+    """Write the unit durably, let systemd read it, and tell whether it is another than before."""
+    before = site.at.unit.read_text("utf-8") if site.at.unit.exists() else ""
     _write(site.at.unit, unit)
     site.machine.reload()
+    return unit != before
 
 
 def restart(site: Site, agent: str) -> str:

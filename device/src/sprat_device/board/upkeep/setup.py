@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from sprat_device.board import identity as identities
@@ -23,8 +24,8 @@ from sprat_device.contract.enrolment import parse_token
 from sprat_device.contract.errors import HubUnreachable, MachineLacks
 
 
-def set_up(site: Site, source: From, joining: Joining, *, user: str) -> Done:
-    """Bring the agent onto this board, or leave the board as it was."""
+def set_up(site: Site, source: From, joining: Joining, *, user: str, unit: tuple[str, ...] = ()) -> Done:
+    """Bring the agent onto this board, or leave the board as it was; `unit` is options for `board unit`."""
     site.machine.require_root()
     at, known = site.at, _identity(site.at)
     if known and joining.device and joining.device != known.device:
@@ -34,11 +35,11 @@ def set_up(site: Site, source: From, joining: Joining, *, user: str) -> Done:
     if joining.token and known is None:
         pinned.fetch(pinned.require_https(joining.hub), parse_token(joining.token))  # the wrong hub costs nothing yet
     if at.record.exists():
-        return _again(site, source, joining, known)
+        return _again(site, source, joining, known, unit)
     with ExitStack() as undo, wheelhouse(site, source, joining, known) as found:
         require_packages(site, found)
         _make_environment(site, found, undo)
-        record = _make_user(site, found, user, undo)
+        record = replace(_make_user(site, found, user, undo), unit=unit)
         if joining.token and known is None:
             known = _enrol(site, at.environments / found.environment, joining, user, undo)
         _make_service(site, record, undo)
@@ -47,20 +48,24 @@ def set_up(site: Site, source: From, joining: Joining, *, user: str) -> Done:
     return _started(site, record, found, known)
 
 
-def _again(site: Site, source: From, joining: Joining, known: Identity | None) -> Done:
+def _again(site: Site, source: From, joining: Joining, known: Identity | None, unit: tuple[str, ...]) -> Done:
     """Bring a board that was set up to where set-up leads: another agent is an upgrade, a missing identity is got."""
-    record = places.load(site.at)
-    tried = known is not None
+    before = places.load(site.at)
+    record, tried = replace(before, unit=unit or before.unit), known is not None
+    changed = service.end_trial(site)  # an upgrade was cut off
     with wheelhouse(site, source, joining, known) as found, ExitStack() as undo:
         if joining.token and known is None:
             known = _enrol(site, site.at.current, joining, record.user, undo)
         if found.environment != record.environment:
             upgrade_to(site, record, found, tried=tried)
-            undo.pop_all()
-            return Done(found.environment, found.manifest.agent, known.device if known else "", record.environment)
-        _make_service(site, record, undo)
+        else:
+            changed |= _make_service(site, record, undo)
+            record.save(site.at)
         undo.pop_all()
-    return _started(site, record, found, known)
+    if changed and site.machine.active():
+        site.machine.systemctl("stop", UNIT_NAME)
+    upgraded_from = before.environment if found.environment != before.environment else ""
+    return replace(_started(site, places.load(site.at), found, known), upgraded_from=upgraded_from)
 
 
 def _started(site: Site, record: Record, found: House, known: Identity | None) -> Done:
@@ -108,8 +113,8 @@ def _enrol(site: Site, environment: Path, joining: Joining, user: str, undo: Exi
     return got
 
 
-def _make_service(site: Site, record: Record, undo: ExitStack) -> None:
-    """Write link, command and unit, and have the agent start at every boot."""
+def _make_service(site: Site, record: Record, undo: ExitStack) -> bool:
+    """Write link, command and unit, have the agent start at every boot, and tell whether the unit is a new one."""
     at = site.at
     for path in (at.current, at.command, at.unit):
         if not path.is_symlink() and not path.exists():
@@ -119,8 +124,9 @@ def _make_service(site: Site, record: Record, undo: ExitStack) -> None:
     at.command.parent.mkdir(parents=True, exist_ok=True)
     at.command.unlink(missing_ok=True)
     at.command.symlink_to(at.current / "bin/sprat-device")
-    service.write(site, service.text(site, folder, python=at.python, user=record.user))
+    changed = service.write(site, service.text(site, folder, python=at.python, record=record))
     site.machine.systemctl("enable", UNIT_NAME)
+    return changed
 
 
 def _remove_unless_unreachable(folder: Path) -> Callable[[object, object, object], None]:

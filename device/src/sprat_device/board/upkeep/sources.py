@@ -26,6 +26,8 @@ class From:
     sha256: str = ""
     name: str = ""
     runtime: str = ""
+    hub: str = ""
+    """Another way to the hub than the enrolment told."""
 
 
 @contextmanager
@@ -40,7 +42,10 @@ def wheelhouse(site: Site, source: From, joining: Joining, known: Identity | Non
         return
     if known is None and not joining.token:
         raise WrongUse("no wheelhouse is named; give --wheelhouse DIR, or --hub and --token")
-    hub = fetching.by_certificate(known) if known else fetching.by_token(joining.hub, joining.token)
+    if known:
+        hub = fetching.by_certificate(known, source.hub or joining.hub)
+    else:
+        hub = fetching.by_token(joining.hub, joining.token)
     wanted = fetching.choose(hub.listed(), site.machine, name=source.name, runtime=source.runtime)
     environments.require_room(site.at.home, wanted.sealed_bytes + wanted.installed_bytes)
     with _scratch(site.at) as folder:

@@ -37,9 +37,9 @@ def upgrade_to(site: Site, record: Record, found: House, *, tried: bool) -> None
     require_packages(site, found)
     folder = environments.make(site.at, found, site.say)
     try:
-        unit = service.text(site, folder, python=site.at.python, user=record.user)
+        unit = service.text(site, folder, python=site.at.python, record=record)
         if tried:
-            _try(site, found.manifest.agent, folder, record.user)
+            _try(site, found.manifest.agent, folder, record)
     except BaseException:
         if found.environment != record.previous:
             environments.remove(folder)
@@ -55,11 +55,11 @@ def upgrade_to(site: Site, record: Record, found: House, *, tried: bool) -> None
     environments.keep_only(site.at, now.environment, now.previous)
 
 
-def _try(site: Site, agent: str, folder: Path, user: str) -> None:
+def _try(site: Site, agent: str, folder: Path, record: Record) -> None:
     """Return if the new agent is well; else start the old one again and raise."""
     site.say(f"trying agent {agent}")
     try:
-        service.begin_trial(site, service.text(site, folder, python=folder / "bin/python", user=user))
+        service.begin_trial(site, service.text(site, folder, python=folder / "bin/python", record=record))
         why = service.restart(site, agent)
     except BaseException:
         _go_back(site)

@@ -65,6 +65,8 @@ def await_well(
     end = now() + patience.start_s
     while not (_told(seen := look(state), before, agent) and active()):
         if now() > end:
+            if _told(seen, before, agent):
+                return f"it told its version within {patience.start_s:g} s, but systemd does not call it active"
             what = f"version {seen.agent}" if seen.version > before.next_start else "nothing"
             return f"it told {what} within {patience.start_s:g} s, expected version {agent}"
         sleep(_STEP_S)
