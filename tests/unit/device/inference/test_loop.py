@@ -210,3 +210,23 @@ def test_who_waits_for_an_answer_is_told_and_who_watches_sees_it() -> None:
     assert (good.answer.label, good.bundle, good.labels) == (2, DIGEST, ("low", "middle", "high"))
     assert (bad.answer, bad.reason) == (None, Reason.INPUT_NON_FINITE)
     assert watch.seen == [(7, 2)]
+
+
+def test_what_somebody_asks_is_nothing_against_the_bundle() -> None:
+    class Asked:
+        def read(self, _timeout_s: float) -> Reading | None:
+            return Reading(0, 0, 0, {"x": np.zeros(2, np.float32)}, reply=told.append)
+
+        def close(self) -> None:
+            pass
+
+    told: list[Reply] = []
+    outcomes: list[object] = []
+    records = KeptRecords()
+    loop = Loop(Asked(), records, ManualClock(), lambda *outcome: outcomes.append(outcome))
+    loop.swap(session(), ORIGIN)
+    loop.step(0)
+    assert (
+        [reply.reason for reply in told] == [code for code, _detail, _bundle in records.events] == [Reason.INPUT_SHAPE]
+    )
+    assert outcomes == []
