@@ -154,12 +154,16 @@ class Agent:
         command = [sys.executable, "-c", script, str(state)] if script else [
             sys.executable, "-m", "sprat_device", "run", "--state", str(state)
         ]  # fmt: skip
-        told = {"NOTIFY_SOCKET": str(self.manager.path)} | (
+        self.home = folder / "home"
+        self.home.mkdir()
+        # Libraries behave otherwise where CI is set.
+        kept = {name: value for name, value in os.environ.items() if name != "CI"}
+        told = {"HOME": str(self.home), "NOTIFY_SOCKET": str(self.manager.path)} | (
             {"WATCHDOG_USEC": str(int(watchdog_s * 1e6))} if watchdog_s else {}
         )
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*wrap, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **told}
+                [*wrap, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=kept | told
             )
 
     @property

@@ -176,6 +176,13 @@ def test_the_hub_tunes_what_the_owner_lets_it(linked: Path, hub: Asker, start: S
     assert agent.end() == 0
 
 
+def test_nothing_is_written_outside_the_state_folder(linked: Path, hub: Asker, start: Start) -> None:
+    agent = start(linked)
+    wait_for(lambda: hub.healthy() > 20, "it answers")
+    assert agent.end() == 0
+    assert list(agent.home.rglob("*")) == []
+
+
 def test_commands_are_answered_as_far_as_they_are_allowed(linked: Path, hub: Asker, start: Start) -> None:
     agent = start(linked)
     assert hub.ask("ping")["ok"]

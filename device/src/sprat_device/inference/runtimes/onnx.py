@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +72,8 @@ def load(artifact: Path, settings: RuntimeSettings) -> RawSession:
 
 def library() -> Any:
     """Import the package, or say what to install."""
+    # From 1.29 on its Linux builds keep a database in the user's cache and tell its maker about sessions and models.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as exc:
