@@ -141,7 +141,7 @@ class _Npz:
 
     def end(self) -> None:
         parts = self._rows or [_arrays((), self._width)]
-        names = [name for name in parts[0] if name != "file" or any(part["file"].any() for part in parts)]
+        names = [name for name in parts[0] if name != "file" or any((part["file"] != "").any() for part in parts)]
         self._file.write(contract_arrays.dump({name: np.concatenate([part[name] for part in parts]) for name in names}))
 
 
