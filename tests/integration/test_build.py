@@ -225,6 +225,19 @@ def test_a_model_whose_answers_are_not_finite_is_told_of_in_its_report(tmp_path,
     assert "stopped: non-finite  accuracy -" in capsys.readouterr().out
 
 
+def test_a_target_s_storage_holds_the_whole_bundle(tmp_path):
+    only = ("train.trees=5", 'schemes=["float64-onnx"]', "golden.count=1000")
+    made = build(MODELS / "occupancy", out=tmp_path / "a", overrides=only, runner="local")
+    (row,) = made.candidates
+    limit = -(-row.size // 1024)
+    assert made.bundles[0].size > (limit + 3) * 1024
+    with pytest.raises(GateFailed, match=r"bundle [\d.]+ KiB, generic-x86_64 allows"):
+        build(
+            MODELS / "occupancy", out=tmp_path / "b", runner="local",
+            overrides=(*only, f"limits.generic-x86_64.bundle_kib={limit + 3}"),
+        )  # fmt: skip
+
+
 def test_a_factory_may_import_the_module_beside_it(tmp_path):
     (tmp_path / "recipe.toml").write_text((MODELS / "occupancy" / "recipe.toml").read_text())
     factory = (

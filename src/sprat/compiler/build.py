@@ -6,6 +6,7 @@ yardstick, lower, gates and measures on every runtime, choose, bundle, check the
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -135,7 +136,9 @@ def _build(
     warnings += remarks.of_scores(recipe, trained.research["train"])
     staging = release_files.Staging(source, ingested, trained, trials, work=work, out=out, many=len(targets) > 1)
     for target in targets:
-        ranked = rank(candidates[target.name], lowered, trials, target, recipe)
+        ranked = rank(
+            candidates[target.name], lowered, trials, target, recipe, provenance_bytes=len(json.dumps(staging.facts))
+        )
         rows += ranked.rows
         warnings += remarks.of_choice(target, ranked, recipe)
         if ranked.chosen is None:

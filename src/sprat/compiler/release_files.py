@@ -18,6 +18,7 @@ from sprat.compiler import bundling, reference
 from sprat.compiler.bundling import RESEARCH, Contents, Lowering
 from sprat.compiler.choice.ranking import Ranked
 from sprat.compiler.ingest import Ingested
+from sprat.compiler.proof import budget
 from sprat.compiler.proof.trials import Trial, Trials
 from sprat.compiler.result import BuiltBundle
 from sprat.compiler.runners import measure
@@ -26,6 +27,7 @@ from sprat.compiler.spec.recipe import Recipe
 from sprat.compiler.spec.target import Target
 from sprat.data.split import PARTS
 from sprat.data.table import write_table
+from sprat.errors import GateFailed
 from sprat_device.contract import statistics
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.manifest import Task, Tolerance
@@ -94,6 +96,8 @@ class Staging:
         for trial in passed:
             self._trials.prove(staged, trial.runtime)
         size = staged.stat().st_size
+        if over := budget.breaks(budget.Need(size, 0, 0.0), target):
+            raise GateFailed(over[0].code, over[0].sentence)
         measured = self._measured(lowering, passed, target, digest=digest, size=size)
         (folder / "measured.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
         test = self._ingested.parts["test"]

@@ -49,6 +49,8 @@ def _line(text, needle):
         ("seed = 1", "seed = -1", "found -1, expected 0 to 4294967295"),
         ('unit = "grey level"', "features = []", "inputs.image.features: found [], expected at least one column"),
         ('unit = "grey level"', 'column = "digit"', "found 'digit', which is the label"),
+        ("minimum = 0", "minimum = 17", "found 17.0, expected at most the maximum, 16"),
+        ('"9"]', '"9", "a\\nb"]', "expected names of one line"),
     ],
 )
 def test_a_wrong_key_or_value_names_its_line(old, new, said):
@@ -57,6 +59,24 @@ def test_a_wrong_key_or_value_names_its_line(old, new, said):
         recipe.parse(text, name="r.toml")
     assert said in str(caught.value)
     assert f"r.toml, line {_line(text, new)}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ((("[inputs.image]", "[inputs.'an image']"),), "inputs: found 'an image', expected names of letters"),
+        ((("[gates]", '[stream]\nanswer = "last"\n[gates]'),), "stream: found 'last', expected no"),
+        ((('"keras"', '"sklearn"'), ("[data]", 'answer = ["a"]\n[data]')), "answer: found .'a'., expected none"),
+        ((('"classification"', '"regression"'), ('"accuracy"', '"mae"')), "labels: found .'0'.*expected none"),
+    ],
+)
+def test_what_another_task_or_framework_has_does_not_go_unheard(changes, said):
+    text = TEXT
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    with pytest.raises(RecipeError, match=said):
+        recipe.parse(text)
 
 
 def test_a_missing_key_says_where_it_belongs():

@@ -49,9 +49,9 @@ class Ranked:
 
 def rank(
     candidates: Sequence[Candidate], lowered: Mapping[str, Lowering | JobFailed], trials: Trials, target: Target,
-    recipe: Recipe,
+    recipe: Recipe, *, provenance_bytes: int = 0,
 ) -> Ranked:  # fmt: skip
-    """Measure every candidate against one target and choose."""
+    """Measure every candidate against one target and choose; a bundle holds the artifact, the golden set and provenance."""
     done: dict[str, tuple[Trial, ...]] = {}
     measured: list[Measured] = []
     plain: dict[str, int] = {}  # an .onnx of another size says nothing of a .tflite
@@ -68,7 +68,10 @@ def rank(
             measured.append(Measured(candidate.scheme, size=found.size, code=GateCode.NO_OP, sentence=unchanged))
             continue
         done[candidate.scheme] = tuple(trials.run(found, name) for name in candidate.runtimes if trials.can_run(name))
-        measured.append(_measured(found, done[candidate.scheme], target, recipe, plain=plain.get(found.format, 0)))
+        measured.append(
+            _measured(found, done[candidate.scheme], target, recipe, plain=plain.get(found.format, 0),
+                      bundle=trials.bundle_bytes(found) + provenance_bytes)
+        )  # fmt: skip
     choice = search.choose(measured, prefer=recipe.prefer, less_is_better=recipe.metric in ERROR_METRICS)
     rows = tuple(_row(one, done.get(one.scheme, ()), choice, target, recipe) for one in measured)
     return Ranked(choice, rows, done, lowered)
@@ -86,7 +89,9 @@ def _unchanged(lowering: Lowering, lowered: Mapping[str, Lowering | JobFailed]) 
     return ""
 
 
-def _measured(lowering: Lowering, trials: Sequence[Trial], target: Target, recipe: Recipe, *, plain: int) -> Measured:
+def _measured(
+    lowering: Lowering, trials: Sequence[Trial], target: Target, recipe: Recipe, *, plain: int, bundle: int
+) -> Measured:
     """Sum up one candidate: figures of the target's first runtime that it passed on, the worst metric of all."""
     passed = [trial for trial in trials if trial.passed]
     shown = passed or [trial for trial in trials if trial.figures]
@@ -100,7 +105,7 @@ def _measured(lowering: Lowering, trials: Sequence[Trial], target: Target, recip
         memory_kib=float(figures.get("ram_above_floor_kib", 0)),
         runtimes=tuple(trial.runtime for trial in passed),
     )
-    code, sentence, excess = _stopped(lowering, summary, trials, target, recipe, plain=plain)
+    code, sentence, excess = _stopped(lowering, summary, trials, target, recipe, plain=plain, bundle=bundle)
     return Measured(
         summary.scheme, summary.size, summary.metric, summary.latency_us, summary.memory_kib, summary.runtimes,
         code, sentence, excess,
@@ -108,7 +113,14 @@ def _measured(lowering: Lowering, trials: Sequence[Trial], target: Target, recip
 
 
 def _stopped(
-    lowering: Lowering, summary: Measured, trials: Sequence[Trial], target: Target, recipe: Recipe, *, plain: int
+    lowering: Lowering,
+    summary: Measured,
+    trials: Sequence[Trial],
+    target: Target,
+    recipe: Recipe,
+    *,
+    plain: int,
+    bundle: int,
 ) -> tuple[GateCode | None, str, float]:
     if not summary.runtimes:
         said: dict[str, list[str]] = {}
@@ -120,7 +132,7 @@ def _stopped(
     if SCHEMES[lowering.scheme].quantized and plain and lowering.size >= plain:
         return GateCode.NOT_SMALLER, f"{lowering.size} bytes, unquantized it has {plain}", 0.0
     where = str(next(trial for trial in trials if trial.passed).figures.get("where", ""))
-    need = budget.Need(lowering.size, int(summary.memory_kib), summary.latency_us, where)
+    need = budget.Need(bundle, int(summary.memory_kib), summary.latency_us, where)
     broken = budget.breaks(need, target, max_latency_us=recipe.gates.max_latency_us)
     if broken:
         worst = max(broken, key=lambda one: one.excess)

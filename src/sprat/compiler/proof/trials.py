@@ -85,6 +85,11 @@ class Trials:
         require_ok(self._places[runtime][0].check(bundle, runtime=runtime))
         self.seconds += time.monotonic() - begun
 
+    def bundle_bytes(self, lowering: Lowering) -> int:
+        """Return what a bundle of this artifact takes but for its provenance: the golden set often weighs more than the artifact."""
+        golden = (one.golden for one in self._done.values() if one.scheme == lowering.scheme and one.passed)
+        return self._bundle(lowering).stat().st_size + sum(array.nbytes for raw in golden for array in raw.values())
+
     def every(self) -> tuple[Trial, ...]:
         """Return all trials so far."""
         return tuple(self._done.values())

@@ -35,7 +35,7 @@ _REMEDY: Final[Mapping[str, str]] = {
     GateCode.METRIC_DROP: "bring more calibration rows, train longer, or raise gates.max_drop if the loss is acceptable",
     GateCode.AGREEMENT: "lower gates.min_agreement if other answers of the same quality are acceptable",
     GateCode.RECALL_DROP: "bring more rows of the rare class, or raise gates.max_recall_drop",
-    GateCode.OVER_FLASH: "make the model smaller, or raise the target's bundle_kib if the device has the room",
+    GateCode.OVER_FLASH: "make the model smaller, take fewer golden rows (golden.count), or raise bundle_kib if the device has the room",
     GateCode.OVER_RAM: "make the model or its input smaller, or raise the target's memory_kib",
     GateCode.OVER_LATENCY: "make the model smaller, or raise gates.max_latency_us",
 }

@@ -177,9 +177,29 @@ def _recipe(top: Section) -> Recipe:
                 f"{top.source.place(path)}: {'.'.join(path)}: found {known[0]!r}, which is the label; "
                 "leave it out, the device does not know it"
             )
+    _require_fitting(top, recipe)
     if not recipe.inputs:
         raise top.wrong("inputs", {}, "at least one [inputs.NAME] table")
     return recipe
+
+
+def _require_fitting(top: Section, recipe: Recipe) -> None:
+    """Refuse what another task or framework has: nothing that a recipe says goes unheard."""
+    own, given = recipe.train.framework in {"sklearn", "keras"}, recipe.train.framework
+    if recipe.labels and recipe.task is Task.REGRESSION:
+        raise top.wrong("labels", list(recipe.labels), "none: a regression has values")
+    for label in recipe.labels:
+        if len(label) > _LONGEST_LABEL or not label.isprintable():
+            raise top.wrong("labels", label, f"names of one line, of up to {_LONGEST_LABEL} characters")
+    if recipe.stream and given != "tflite":
+        raise top.wrong(
+            "stream", recipe.stream, "no [stream]: it is for a given .tflite that keeps state between readings"
+        )
+    if recipe.answer and given == "sklearn":
+        raise top.wrong("answer", list(recipe.answer), "none: a pipeline has one answer")
+    for spec in recipe.inputs if own else ():
+        if not spec.name.isidentifier():
+            raise top.wrong("inputs", spec.name, "names of letters, digits and _, as the artifact's inputs get them")
 
 
 def _data(section: Section) -> DataPlan:
@@ -253,6 +273,8 @@ def _input(section: Section, name: str) -> InputSpec:
     section.finish()
     if spec.codes and (spec.type == "text" or not set(spec.codes) <= set(spec.features)):
         raise section.wrong("codes", list(spec.codes), "some of the input's features, of numbers")
+    if spec.minimum > spec.maximum:
+        raise section.wrong("minimum", spec.minimum, f"at most the maximum, {spec.maximum:g}")
     if "features" in section.raw and not spec.features:
         raise section.wrong("features", [], "at least one column; leave it out for an input that is one column")
     return spec
@@ -276,4 +298,5 @@ def _golden(section: Section) -> dict[str, Any]:
     return {"golden_count": count, "golden_inputs": inputs}
 
 
+_LONGEST_LABEL: Final = 200
 _SHARES: Final = (("train", 0.6), ("calibration", 0.1), ("validation", 0.1), ("test", 0.2))
