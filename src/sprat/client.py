@@ -111,6 +111,19 @@ class HubClient:
         wanted = {"detail": detail, "daily_bytes": daily_bytes, "log_level": log_level}
         return self._document("PUT", f"/api/devices/{_name(device)}/settings", json=wanted)
 
+    def set_maintenance(
+        self,
+        device: str,
+        *,
+        windows: Sequence[str] = (),
+        blackouts: Sequence[str] = (),
+        utc_offset: str = "+00:00",
+        defer_until: str = "",
+    ) -> Document:
+        """Ask a device to begin trials of new bundles only in these hours; nothing asks for none."""
+        asked = {"windows": [*windows], "blackouts": [*blackouts], "utc_offset": utc_offset, "defer_until": defer_until}
+        return self._document("PUT", f"/api/devices/{_name(device)}/maintenance", json=asked)
+
     # Publishing
 
     def online_key(self) -> Document:

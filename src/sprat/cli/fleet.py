@@ -106,6 +106,34 @@ def set_(
     Output(json, quiet).result(after, f"{device}: desired version {after['version']}")
 
 
+@app.command()
+def hours(
+    device: str,
+    window: Annotated[list[str] | None, typer.Option(help="'mon-fri 02:00-05:00'; may be repeated.")] = None,
+    blackout: Annotated[
+        list[str] | None, typer.Option(help="'2026-12-24T00:00/2026-12-27T00:00'; may be repeated.")
+    ] = None,
+    utc_offset: Annotated[str, typer.Option(help="Of these times, as +01:00.")] = "+00:00",
+    defer_until: Annotated[str, typer.Option(help="Nothing before, as 2026-12-01T06:00.")] = "",
+    hub: HubOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Ask a device to begin trials of new bundles only in some hours.
+
+    It asks its own settings too. Without options any hour is right again.
+
+    Example: sprat fleet hours kitchen --window "mon-fri 02:00-05:00" --utc-offset +01:00
+    """
+    with connect(hub) as client:
+        after = client.set_maintenance(
+            device, windows=window or (), blackouts=blackout or (), utc_offset=utc_offset, defer_until=defer_until
+        )
+    asked = after["maintenance"]
+    said = "; ".join([*asked.get("windows", ()), *(f"not {one}" for one in asked.get("blackouts", ()))])
+    Output(json, quiet).result(after, f"{device}: {said or 'no window'}, desired version {after['version']}")
+
+
 def _state(device: dict[str, Any]) -> str:
     if device["revoked_us"]:
         return "revoked"

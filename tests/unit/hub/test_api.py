@@ -19,9 +19,10 @@ from sprat.hub.app import console_app
 from sprat.hub.store.rows import Role
 from sprat.publish.keys import KeyFolder
 from sprat.publish.repository import Prepared, prepare_release, prepare_withdrawal
+from sprat_device.contract import maintenance
 from sprat_device.contract.enrolment import parse_token
 from sprat_device.contract.ids import Channel, DeviceId
-from sprat_device.contract.twin import Reported
+from sprat_device.contract.twin import Reported, parse_desired
 
 
 class Through(httpx.BaseTransport):
@@ -107,6 +108,24 @@ def test_devices_are_listed_with_both_twins(hub: TestHub, client: HubClient) -> 
     assert told["reported"]["version"] == 3
     assert told["desired"]["telemetry"]["detail"] == "summary"
     assert client.device("d2")["reported"] is None
+
+
+def test_hours_are_asked_for_checked_and_written_down(hub: TestHub, client: HubClient) -> None:
+    hub.add_device("d1")
+    after = client.set_maintenance("d1", windows=["mon-fri 02:00-05:00"], utc_offset="+01:00")
+    assert (
+        maintenance.parse(after["maintenance"]).windows
+        == maintenance.of_texts(["mon-fri 02:00-05:00"], [], "+01:00").windows
+    )
+    sent = parse_desired(hub.sent[-1][1])
+    assert sent.maintenance == after["maintenance"]
+    client.set_settings("d1", detail="summary")
+    assert client.device("d1")["desired"]["maintenance"] == after["maintenance"]
+    entry = client.audit(2)[1]
+    assert (entry["who"], entry["action"]) == ("admin", "device.maintenance")
+    with pytest.raises(WrongUse, match="expected days and times"):
+        client.set_maintenance("d1", windows=["at night"])
+    assert client.set_maintenance("d1")["maintenance"] == {}
 
 
 def test_labels_are_replaced_and_written_down(hub: TestHub, client: HubClient) -> None:

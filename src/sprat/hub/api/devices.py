@@ -18,6 +18,7 @@ from sprat.hub.services import Services, revoke
 from sprat.hub.store.fleet_twins import ReportedTwin
 from sprat.hub.store.rows import Device
 from sprat.publish.wheelhouse import line
+from sprat_device.contract import maintenance
 from sprat_device.contract.ids import DeviceId, channel, device_id, model_name
 from sprat_device.contract.twin import Desired, Detail, TelemetrySettings
 
@@ -47,6 +48,15 @@ class TwinSettings(BaseModel):
     detail: Detail | None = None
     daily_bytes: int | None = Field(default=None, ge=0)
     log_level: str = ""
+
+
+class Hours(BaseModel):
+    """When a device may change what answers, as its twin says it; empty is always."""
+
+    windows: list[str] = []
+    blackouts: list[str] = []
+    utc_offset: str = "+00:00"
+    defer_until: str = ""
 
 
 @router.post("/api/tokens")
@@ -126,6 +136,16 @@ def set_settings(hub: Hub, person: Operator, device: str, new: TwinSettings) -> 
     telemetry = TelemetrySettings(new.detail, new.daily_bytes)
     after = hub.twins.change(found.id, lambda now: twin.with_settings(now, telemetry, new.log_level))
     hub.store.audit.add(person.name, "device.settings", found.id, hub.now_us(), new.model_dump(mode="json"))
+    return asdict(after)
+
+
+@router.put("/api/devices/{device}/maintenance")
+def set_maintenance(hub: Hub, person: Operator, device: str, new: Hours) -> dict[str, Any]:
+    """Ask a device to begin trials only in these hours; it asks its own settings too."""
+    asked = new.model_dump() if maintenance.parse(new.model_dump()).asks else {}
+    found = existing(hub, device)
+    after = hub.twins.change(found.id, lambda now: twin.with_maintenance(now, asked))
+    hub.store.audit.add(person.name, "device.maintenance", found.id, hub.now_us(), asked)
     return asdict(after)
 
 

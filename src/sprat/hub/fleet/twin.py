@@ -27,6 +27,11 @@ def with_settings(desired: Desired, telemetry: TelemetrySettings, log_level: str
     return _changed(desired, telemetry=telemetry, log_level=log_level)
 
 
+def with_maintenance(desired: Desired, asked: Mapping[str, Any]) -> Desired:
+    """Ask for maintenance windows, as `maintenance.parse` reads them; an empty mapping asks for none."""
+    return _changed(desired, maintenance=asked)
+
+
 def under(desired: Desired, incarnation: str) -> Desired:
     """Return the same wishes under the store's incarnation, which differs after a backup was restored."""
     return replace(desired, incarnation=incarnation)
