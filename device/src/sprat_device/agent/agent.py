@@ -42,10 +42,10 @@ _LOG: Final = logging.getLogger("sprat.agent")
 _HOUSEKEEPING_S: Final = 0.25
 _SELDOM_S: Final = 5.0
 """Between two tries of what waits for a disk that failed."""
-_STREAMS_END_S: Final = 1.2
-_WRITER_ENDS_S: Final = 1.2
-_UPLINK_ENDS_S: Final = 0.8
-"""Together with the outputs' half second less than the five seconds within which the agent ends, whatever a source, the disk or the broker does."""
+_STREAMS_END_S: Final = 1.0
+_WRITER_ENDS_S: Final = 1.0
+_UPLINK_ENDS_S: Final = 0.7
+"""Together with half a second of the outputs and one of the captures less than the five seconds within which the agent ends, whatever a source, the disk or the broker does."""
 
 
 class Ending(Enum):
