@@ -58,8 +58,8 @@ def play(emulated: Sequence[Board], built: Sequence[Built], work: Path, table: T
         copied = shutil.copytree(field.hub.folder / "repository", work / "copied-repository")
         for name, board in field.boards.items():
             told = field.shell.device(board.python, "install", str(copied), "--state", str(board.state))
-            expected = f"release {first} is checked; the agent takes it into trial"
-            table.show(name, "install from a copied repository", told[MODEL], expected=expected)
+            found, expected = told[MODEL].partition(";")[0], f"release {first} is checked"
+            table.show(name, "install from a copied repository", found, expected=expected)
             board.start()
         for one in emulated:
             _answers(field, one.machine)
