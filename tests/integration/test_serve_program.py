@@ -158,3 +158,11 @@ def test_what_is_wrong_is_one_line(bundle: Path, tmp_path: Path, arguments: list
     assert (done.returncode, done.stdout) == (code, "")
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_agent_that_serves_nothing_does_not_pay_for_it() -> None:
+    code = (
+        "import sys, sprat_device.daemon; print([m for m in sys.modules if m.endswith(('serve.server', 'serve.wire'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

@@ -122,6 +122,9 @@ def _enrol(parsed: argparse.Namespace) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    from sprat_device.telemetry import lean
+
+    lean.import_client()  # before anything else imports it
     from sprat_device import daemon
 
     return daemon.show_settings(parsed.state) if parsed.show_settings else daemon.run(parsed.state)
@@ -158,10 +161,10 @@ def _defer(parsed: argparse.Namespace) -> int:
 
 
 def _install(parsed: argparse.Namespace) -> int:
-    from sprat_device.inference import runtimes
+    from sprat_device.inference.runtimes import health
     from sprat_device.install.offline import install_folder
 
-    done = install_folder(parsed.state, parsed.folder, runtimes=runtimes.available())
+    done = install_folder(parsed.state, parsed.folder, runtimes=health.usable(parsed.state))
     return _say(parsed, done, "\n".join(f"{model}: {what}" for model, what in done.items()) or "nothing to install")
 
 

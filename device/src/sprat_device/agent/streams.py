@@ -24,7 +24,7 @@ from sprat_device.contract.manifest import State
 from sprat_device.contract.records import Origin
 from sprat_device.contract.twin import Installed
 from sprat_device.inference.loop import Loop, Outcome, Watcher
-from sprat_device.inference.serve import KINDS, Serving
+from sprat_device.inference.serve import OnDemand
 from sprat_device.inference.session import Session
 from sprat_device.inference.sinks import Outlets
 from sprat_device.inference.sources import Inlet, open_inlet
@@ -149,7 +149,7 @@ class Streams:
         self._work = work
         self._runtimes = runtimes
         self._outlets = Outlets(settings.outputs, recorder.event)
-        self._serving = Serving(settings.serve, settings.inputs, clock, event=recorder.event)
+        self._serving = OnDemand(settings.serve, settings.inputs, clock, recorder.event)
         self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
 
     @property
@@ -330,8 +330,8 @@ class Streams:
 
     def _source(self, stream: Stream, session: Session) -> Source:
         """Return what a bundle reads an input by."""
-        if stream.wanted.kind in KINDS:
-            return self._serving.source(stream.wanted)
+        if (desk := self._serving.source(stream.wanted)) is not None:
+            return desk
         if stream.inlet is None:
             stream.inlet = open_inlet(stream.wanted, self._clock, self._tell(stream.wanted), state=self._state)
         return stream.inlet.fitted(session.manifest)

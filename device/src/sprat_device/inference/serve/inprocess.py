@@ -12,7 +12,7 @@ from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.board.settings.serve import ServeSettings
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.inference.loop import Loop, Recorder
-from sprat_device.inference.serve.routes import PREDICT
+from sprat_device.inference.serve import PREDICT
 from sprat_device.inference.serve.serving import Serving
 from sprat_device.inference.session import Session
 

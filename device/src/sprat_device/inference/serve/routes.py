@@ -9,7 +9,7 @@ from typing import Any, Final
 from sprat_device import VERSION
 from sprat_device.contract.errors import did_you_mean
 from sprat_device.contract.manifest import TensorSpec
-from sprat_device.inference.serve import bodies
+from sprat_device.inference.serve import PREDICT, PUSH, bodies
 from sprat_device.inference.serve.access import Access
 from sprat_device.inference.serve.answers import document, rendering
 from sprat_device.inference.serve.desk import Desk, no_bundle
@@ -17,8 +17,6 @@ from sprat_device.inference.serve.exchange import Exchange, Shown
 from sprat_device.inference.serve.wire import Refusal, Request, Response
 from sprat_device.inference.tensors import reading_dtype
 
-PREDICT: Final = "serve"
-PUSH: Final = "http"
 _MODEL: Final = re.compile(r"/v1/models/([a-z0-9._-]{1,64})(/predict|/readings)?")
 
 Answer = Response | Exchange

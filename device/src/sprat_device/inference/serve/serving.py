@@ -12,16 +12,15 @@ from sprat_device.board.settings.inputs import InputSettings
 from sprat_device.board.settings.serve import ServeSettings
 from sprat_device.contract.errors import MachineLacks
 from sprat_device.contract.records import Origin
+from sprat_device.inference.serve import KINDS
 from sprat_device.inference.serve.access import Access
 from sprat_device.inference.serve.desk import Desk
 from sprat_device.inference.serve.exchange import Shown
-from sprat_device.inference.serve.routes import PREDICT, PUSH, Key, Routes
+from sprat_device.inference.serve.routes import Key, Routes
 from sprat_device.inference.serve.server import Server
 from sprat_device.inference.session import Session
 
 _LOG: Final = logging.getLogger("sprat.serve")
-KINDS: Final = frozenset({PREDICT, PUSH})
-"""Of `[[inputs]]`: asked for an answer, or pushed to without one."""
 _AGAIN_S: Final = 5.0
 _TELL_S: Final = 60.0
 
