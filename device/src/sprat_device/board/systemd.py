@@ -24,6 +24,7 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 ProtectSystem=strict
 PrivateTmp=yes
+PrivateMounts=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
