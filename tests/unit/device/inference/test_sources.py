@@ -24,6 +24,7 @@ from sprat_device.inference.sources.fitting import fit
 from sprat_device.inference.sources.folder import Folder
 from sprat_device.inference.sources.intake import Intake
 from sprat_device.inference.sources.item import Feed
+from sprat_device.inference.sources.pixels import as_image
 from sprat_device.inference.sources.place import Place
 from sprat_device.inference.sources.reading import Numbers, Reading, Source, as_declared, parsed
 from sprat_device.inference.sources.replay import Replay, load
@@ -204,6 +205,26 @@ def test_a_frame_of_a_camera_has_the_size_of_its_pixels() -> None:
         assert record is not None
         assert record.size == size
         assert record.array(bytes(size)).shape == ((4, 6) if pixels == "gray8" else (4, 6, 3))
+
+
+def test_the_colours_of_a_camera_are_those_of_bt_601() -> None:
+    rng = np.random.default_rng(4)
+    luma, u, v = (rng.integers(0, 256, shape).astype(np.uint8) for shape in ((4, 6), (2, 3), (2, 3)))
+    luma[0, 0], u[0, 0], v[0, 0] = 76, 85, 255  # pure red, as JFIF writes it
+    image = as_image(luma.tobytes() + u.tobytes() + v.tobytes(), "yuv420", 6, 4)
+    assert image[0, 0].tolist() == [254, 0, 0]
+    for row in range(4):
+        for column in range(6):
+            y, cb, cr = (
+                float(plane) for plane in (luma[row, column], u[row // 2, column // 2], v[row // 2, column // 2])
+            )
+            exact = (
+                y + 1.402 * (cr - 128),
+                y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128),
+                y + 1.772 * (cb - 128),
+            )
+            assert image[row, column].tolist() == [round(min(255.0, max(0.0, value))) for value in exact]
+    assert as_image(bytes([1, 2, 3]), "bgr24", 1, 1).tolist() == [[[3, 2, 1]]]
 
 
 def test_null_is_a_missing_number_and_other_things_are_left_for_the_check_to_name() -> None:

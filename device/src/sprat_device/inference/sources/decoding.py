@@ -25,6 +25,8 @@ from sprat_device.inference.sources.reading import as_declared, parsed
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _SHOWN: Final = 60
+_MOST_TIME_S: Final = 1e12
+"""Beyond it a float has no milliseconds left, so it is no time in seconds."""
 
 
 class Decoded(NamedTuple):
@@ -77,7 +79,7 @@ def of_document(document: object, layout: Layout) -> Decoded:
         at_s = _time(document.get(layout.time_field)) if layout.time_field else None
         if not document.keys() & layout.wanted.keys():
             document = {name: _by_field(document, name, layout) for name in layout.wanted if name in layout.fields}
-    return Decoded(parsed(document, layout.wanted), at_s)
+    return Decoded(of_values(document, layout.wanted).inputs, at_s)
 
 
 def _by_field(document: Mapping[str, object], name: str, layout: Layout) -> list[object]:
@@ -91,9 +93,9 @@ def _by_field(document: Mapping[str, object], name: str, layout: Layout) -> list
 def _time(value: object) -> float:
     if isinstance(value, str):
         value = _number(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Unreadable(f"time {value!r:.40}, expected seconds")
-    return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and -_MOST_TIME_S < value < _MOST_TIME_S:
+        return float(value)
+    raise Unreadable(f"time {value!r:.40}, expected seconds")
 
 
 def csv_decoder(layout: Layout) -> Decode:
@@ -224,7 +226,12 @@ def value_decoder(layout: Layout) -> Decode:
 
 def of_values(values: object, wanted: Mapping[str, np.dtype[Any]]) -> Decoded:
     """Return arrays by input, or those of an only input."""
-    return Decoded(parsed(values, wanted))
+    try:
+        return Decoded(parsed(values, wanted))
+    except OverflowError as exc:  # a whole number of hundreds of digits
+        raise Unreadable("a number that no float holds", Reason.INPUT_RANGE) from exc
+    except (TypeError, ValueError) as exc:  # a plug-in may give anything
+        raise Unreadable(f"no array can be made of it: {exc}"[:200]) from exc
 
 
 def _beginning(payload: bytes | Sequence[int]) -> str:

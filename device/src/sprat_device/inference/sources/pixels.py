@@ -40,11 +40,13 @@ def _gray8(flat: Image, width: int, height: int) -> Image:
 
 
 def _yuv420(flat: Image, width: int, height: int) -> Image:
-    luma, quarter = width * height, (width // 2) * (height // 2)
-    light = flat[:luma].reshape(height, width).astype(np.float32)
-    colour = flat[luma : luma + 2 * quarter].reshape(2, height // 2, width // 2).astype(np.float32) - 128
-    shift = np.einsum("ij,jhw->hwi", _TO_RGB, colour).repeat(2, axis=0).repeat(2, axis=1)
-    image: Image = np.clip(np.rint(light[..., None] + shift), 0, 255).astype(np.uint8)
+    luma, rows, columns = width * height, height // 2, width // 2
+    # Each chroma value lights four pixels, so its shift is worked out once, and rounded: luma is whole.
+    light = flat[:luma].reshape(rows, 2, columns, 2, 1).astype(np.int16)
+    colour = flat[luma : luma + 2 * rows * columns].reshape(2, -1).astype(np.float32) - 128
+    shift = np.rint(_TO_RGB @ colour).astype(np.int16).T.reshape(rows, 1, columns, 1, 3)
+    mixed = light + shift
+    image: Image = np.clip(mixed, 0, 255, out=mixed).reshape(height, width, 3).astype(np.uint8)
     return image
 
 
