@@ -13,7 +13,7 @@ from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed, Offer
 from sprat_device.install.bounds import resident_kib
-from sprat_device.install.record import Install, Records
+from sprat_device.install.record import OFFLINE, Install, Records
 from sprat_device.install.work import work
 
 pytestmark = pytest.mark.integration
@@ -162,6 +162,37 @@ def test_a_verdict_that_nobody_has_taken_yet_does_not_fall_on_the_next_offer(wor
     board.run_until_trial()
     assert board.record.phase is Phase.TRIAL
     assert active(board) == world.offers[2].bundle
+
+
+def test_an_offer_that_is_taken_back_is_undone_in_every_phase(world: World, board: Board) -> None:
+    away = world.publisher.folder / "repository"
+    away.rename(away.with_name("away"))
+    board.installer.offer(MODEL, world.offers[1])
+    board.installer.tick()
+    assert board.record.phase is Phase.FETCHING
+    board.installer.withdraw(MODEL)
+    assert (board.record.phase, board.record.reason) == (Phase.IDLE, Reason.CANCELLED)
+    away.with_name("away").rename(away)
+    board.installer.tick()
+    assert board.record.phase is Phase.IDLE
+    for _ in range(5):  # a pause and its end are no attempts
+        board.installer.offer(MODEL, world.offers[1])
+        board.installer.withdraw(MODEL)
+    assert (board.record.phase, board.record.attempts) == (Phase.IDLE, 1)
+    on_trial(board, world.offers[1])
+    board.installer.withdraw(MODEL)
+    assert (board.record.phase, board.record.reason) == (Phase.REVERTED, Reason.CANCELLED)
+    assert active(board) == world.offers[0].bundle
+    board.installer.withdraw(MODEL)
+    assert board.record.phase is Phase.REVERTED
+
+
+def test_what_is_kept_or_came_by_hand_is_not_taken_back(world: World, board: Board) -> None:
+    board.installer.withdraw(MODEL)
+    assert board.record.phase is Phase.CONFIRMED
+    on_trial(board, replace(world.offers[1], rollout=OFFLINE))
+    board.installer.withdraw(MODEL)
+    assert board.record.phase is Phase.TRIAL
 
 
 def test_the_same_offer_again_changes_nothing(world: World, board: Board) -> None:

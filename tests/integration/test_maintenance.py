@@ -105,6 +105,14 @@ def test_a_window_that_is_set_or_lifted_meanwhile_counts_at_once(world: World) -
     assert board.record.phase is Phase.CONFIRMED
 
 
+def test_a_release_that_was_taken_back_does_not_begin_when_its_hour_comes(world: World) -> None:
+    board = offered(world.board(windows=NIGHT), world.offer)
+    board.installer.withdraw(MODEL)
+    board.clock.advance(9 * HOUR)
+    board.run_until_trial()
+    assert told(board) == (Phase.IDLE, Reason.CANCELLED)
+
+
 def test_both_windows_must_be_open(world: World) -> None:
     board = world.board(windows=NIGHT)
     board.installer.maintain({"windows": ["sun 04:00-06:00"]})

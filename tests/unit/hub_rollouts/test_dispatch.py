@@ -17,7 +17,7 @@ from sprat.hub.store.rows import Device, PublishedRelease
 from sprat.hub.store.telemetry import TelemetryStore
 from sprat.hub.store.telemetry_commit import TelemetryWriter
 from sprat.hub.store.telemetry_values import Anchor, NewFrame, Rollup, Timing
-from sprat_device.contract.frame import FrameHeader, Ledger
+from sprat_device.contract.frame import FrameHeader, Ledger, seal
 from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
 from sprat_device.contract.phases import ClockState, InstallPhase, Lane, RolloutPhase
 from sprat_device.contract.release import Release
@@ -70,7 +70,8 @@ class Hub:
         )
         minute = Rollup(NEW, DIGITS, self.now_us, Lane.PREDICTIONS, 2, predictions=count)
         anchor = Anchor(0, Timing.SYNCHRONISED)
-        self.writer.commit([NewFrame(name, header, b"-", self.now_us, anchor, DIGITS, NEW, rollups=(minute,))])
+        raw = seal(header, b"-")
+        self.writer.commit([NewFrame(name, header, raw, self.now_us, anchor, DIGITS, NEW, rollups=(minute,))])
 
     def offered(self, name: str) -> str:
         desired = self.fleet.desired.get(DeviceId(name))

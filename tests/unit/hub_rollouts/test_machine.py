@@ -27,7 +27,7 @@ from sprat.hub.rollouts.machine import (
 from sprat.hub.rollouts.members import View
 from sprat.hub.store.rollout_values import Cohort, Gates, MemberStatus, OnFailure, Rollout, Spec, Wave
 from sprat_device.contract.ids import Channel, ModelName
-from sprat_device.contract.phases import InstallPhase, RolloutPhase
+from sprat_device.contract.phases import InstallPhase, Reason, RolloutPhase
 
 NEW, OLD = "bb" * 32, "aa" * 32
 FIT = Fit("pi-4", NEW)
@@ -88,6 +88,23 @@ def test_a_device_is_done_only_with_the_digest_and_enough_stored_predictions() -
     assert rollout.members["d1"].status is MemberStatus.DONE
     assert rollout.wave == 1
     assert offers(effects) == {"d2", "d3", "d4"}
+
+
+@pytest.mark.parametrize("reason", [Reason.OUTSIDE_WINDOW, Reason.DEFERRED])
+def test_a_device_that_waits_for_its_hours_is_not_late(reason: Reason) -> None:
+    at_night = View(FIT, S, OLD, InstallPhase.CHECKED, NEW, 2, "r1", reason, "opens 02:00")
+    rollout, _ = step(started(), Tick(views(d1=at_night)), S)
+    assert (rollout.members["d1"].status, rollout.wave) == (MemberStatus.WAITING, 0)
+    assert rollout.members["d1"].detail == "waits for its hours: opens 02:00"
+    paused, effects = step(rollout, Pause("look"), 2 * S)
+    assert withdrawn(effects) == {"d1"}  # its hour must not come while everything else stands still
+    resumed, effects = step(paused, Resume(), 3 * S)
+    assert offers(effects) == {"d1"}
+    trial = replace(at_night, phase=InstallPhase.TRIAL, reason="", seen_us=DEADLINE_S * 3 * S)
+    later, _ = step(resumed, Tick(views(d1=trial)), DEADLINE_S * S)
+    assert later.members["d1"].status is MemberStatus.OFFERED  # its deadline begins with its trial
+    proven, _ = step(later, Tick(views(d1=done())), DEADLINE_S * S + 1)
+    assert proven.wave == 1
 
 
 def test_a_done_device_that_tells_another_digest_flips_back() -> None:

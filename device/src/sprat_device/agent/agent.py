@@ -109,7 +109,8 @@ class Agent:
         self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)
         self._commands = Commands(
             orders.handlers(
-                reporter=self._reporter, recorder=recorder, log=log, reload=self._reload, restart=self._begin_anew
+                reporter=self._reporter, recorder=recorder, log=log, reload=self._reload, restart=self._begin_anew,
+                capture=self._watching.capture_now,
             ),
             allowed=settings.remote.commands, once=Once(files, state / "begun.json"),
         )  # fmt: skip
@@ -268,7 +269,9 @@ class Agent:
         self._streams.reconfigure(new)
 
     def _take_offers(self) -> None:
-        """Hand every offer to the installer; one that it knows changes nothing."""
+        """Hand every offer to the installer, and that there is none; what it knows changes nothing."""
+        for model in set(self._identity.models) - self._desired.current.offers.keys():
+            self._installer.withdraw(model)
         for model, offer in self._desired.current.offers.items():
             if model in self._identity.models:
                 self._installer.offer(ModelName(model), offer)

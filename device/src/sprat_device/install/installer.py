@@ -20,21 +20,22 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
-from sprat_device.install.bounds import KILLED, resident_kib
+from sprat_device.install.bounds import resident_kib
 from sprat_device.install.children import Launch, launcher
 from sprat_device.install.course import Course
+from sprat_device.install.failing import counted, reason_of
 from sprat_device.install.hours import Hours
 from sprat_device.install.looks import BUSY, Looks
 from sprat_device.install.machine import UPDATING, Event
 from sprat_device.install.probation import Probation, Rules, Verdict
-from sprat_device.install.record import Install
+from sprat_device.install.record import OFFLINE, Install
 from sprat_device.install.roles import is_shadow, model_of
 from sprat_device.install.shadows import ShadowInstalls
 from sprat_device.install.trials import Trials, on_trial
 from sprat_device.install.updating import Updating
 
-_MENDABLE: Final = frozenset({2, 3, 4})
-"""Exit codes that say what lacks at this machine: somebody mends it, and the same offer is good again."""
+_UNDONE: Final = UPDATING | {Phase.CHECKED, Phase.TRIAL}
+"""What the hub can take back."""
 
 Model = ModelName | str
 
@@ -64,7 +65,7 @@ class Installer:
         )
         self._looks = Looks(state, files, clock, every_s=settings.poll_s, jitter=jitter)
         self._hours = Hours(state, files, clock, settings.maintenance)
-        self._shadows = ShadowInstalls(state, files, self._updating, attempts=settings.attempts, clean=self._clean)
+        self._shadows = ShadowInstalls(state, files, self._updating, settings=settings, clean=self._clean)
         self._course = Course(state, files, trials=self._trials, updating=self._updating, others=self._shadows.held)
         self._installs = self._course.installs
         self._events: list[tuple[str, dict[str, Any]]] = []
@@ -96,7 +97,20 @@ class Installer:
         if self._course.pairs.of(model).active == wanted:
             self._course.store(model, Install(Phase.CONFIRMED, offer))
             return
-        self._begin(model, offer, attempts=install.attempts + 1 if same else 1)
+        again = install.phase is not Phase.IDLE  # else it was taken back before it came to anything
+        self._begin(model, offer, attempts=install.attempts + again if same else 1)
+
+    def withdraw(self, model: ModelName) -> None:
+        """Take note that nothing of a model is offered any more: what is not kept yet is undone, a trial too."""
+        install = self._installs[model]
+        if install.offer is None or install.offer.rollout == OFFLINE or install.phase not in _UNDONE:
+            return
+        self._updating.stop(model)
+        self._course.follow(model)
+        install = self._installs[model].because(Reason.CANCELLED, "the hub has taken the offer back")
+        if install.phase in _UNDONE:
+            self._trials.ended(model)
+            self._course.advance(model, install, Event.CANCELLED)
 
     def offer_shadow(self, model: ModelName, offer: Offer | None) -> None:
         """Take the offer of a bundle that shall see what the active one sees, or that there is none any more."""
@@ -117,7 +131,7 @@ class Installer:
         self._trials.configure(_rules(settings))
         self._updating.configure(longest_delay_s=settings.poll_s)
         self._looks.configure(every_s=settings.poll_s)
-        self._shadows.configure(attempts=settings.attempts)
+        self._shadows.configure(settings)
         self._hours.configure(settings.maintenance)
 
     def maintain(self, desired: Mapping[str, Any]) -> None:
@@ -226,17 +240,13 @@ class Installer:
 
     def _count_failure(self, model: ModelName, code: int) -> None:
         """Note that the updater ended by a fault; too often, and the offer is refused, while the old bundle goes on."""
-        install = self._installs[model]
-        reason = Reason.OUT_OF_MEMORY if code in KILLED else Reason.UPDATER_FAILED
-        self._course.tell("updater-failed", model, code=code, reason=reason)
-        if code in _MENDABLE:
-            return
-        failures = install.failures + 1
-        counted = replace(install, failures=failures).because(reason, f"updater ended {failures} times, last by {code}")
-        if failures >= self._settings.updater_attempts:
-            self._course.advance(model, counted, Event.REFUSED)
-        else:
-            self._course.store(model, counted)
+        self._course.tell("updater-failed", model, code=code, reason=reason_of(code))
+        before = self._installs[model]
+        after = counted(before, code)
+        if after.failures >= self._settings.updater_attempts:
+            self._course.advance(model, after, Event.REFUSED)
+        elif after != before:
+            self._course.store(model, after)
 
 
 def _rules(settings: InstallSettings) -> Rules:

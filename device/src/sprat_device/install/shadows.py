@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sprat_device.board.files import Files
+from sprat_device.board.settings import InstallSettings
 from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed, InstallReport, Offer
+from sprat_device.install.failing import counted, reason_of
+from sprat_device.install.looks import BUSY
 from sprat_device.install.machine import UPDATING, Event, step
 from sprat_device.install.record import Install, Records
 from sprat_device.install.roles import shadow_of
@@ -28,20 +31,20 @@ class ShadowInstalls:
     """The installs of all shadows; the updater is the one that the installs of answering bundles use."""
 
     def __init__(
-        self, state: Path, files: Files, updating: Updating, *, attempts: int, clean: Callable[[], None]
+        self, state: Path, files: Files, updating: Updating, *, settings: InstallSettings, clean: Callable[[], None]
     ) -> None:
         self._files = files
         self._slots = Slots(files, state)
         self._records = Records(files, state)
         self._updating = updating
-        self._attempts = attempts
+        self._settings = settings
         self._clean = clean
         self._installs: dict[ModelName, Install] = {}
         self._events: list[tuple[str, dict[str, Any]]] = []
 
-    def configure(self, *, attempts: int) -> None:
-        """Take another number of attempts."""
-        self._attempts = attempts
+    def configure(self, settings: InstallSettings) -> None:
+        """Take changed settings."""
+        self._settings = settings
 
     def boot(self, models: Iterable[ModelName]) -> None:
         """Take up every install where it was left; a bundle that is gone is fetched again."""
@@ -85,8 +88,16 @@ class ShadowInstalls:
             self._updating.at_once(key)
             return
         self._updating.later(key)
-        if code:
-            self._events.append(("updater-failed", {"model": model, "role": "shadow", "code": code}))
+        if code in (0, BUSY):
+            return
+        told = {"model": model, "role": "shadow", "code": code, "reason": reason_of(code)}
+        self._events.append(("updater-failed", told))
+        after = counted(self._installs[model], code)
+        if after.failures >= self._settings.updater_attempts:
+            self._store(model, replace(after, phase=step(after.phase, Event.REFUSED)[0]))
+            self._clean()
+        elif after != self._installs[model]:
+            self._store(model, after)
 
     def ready(self, model: ModelName) -> tuple[Installed, Path] | None:
         """Return the bundle that may stand beside the one that answers, and where it is."""
@@ -113,9 +124,9 @@ class ShadowInstalls:
         return events
 
     def _begin(self, model: ModelName, offer: Offer, before: Install, *, attempts: int) -> None:
-        if attempts > self._attempts:
+        if attempts > self._settings.attempts:
             spent = Install(Phase.REFUSED, offer, attempts=attempts).because(
-                Reason.ATTEMPTS_SPENT, f"tried {attempts - 1} times before, {self._attempts} are allowed"
+                Reason.ATTEMPTS_SPENT, f"tried {attempts - 1} times before, {self._settings.attempts} are allowed"
             )
             self._store(model, spent)
             return
@@ -136,9 +147,11 @@ class ShadowInstalls:
             self._clean()
 
     def _store(self, model: ModelName, install: Install) -> None:
+        before = self._installs[model]
         self._records.store(shadow_of(model), install)
         self._installs[model] = install
-        self._tell(model, install)
+        if (before.phase, before.offer) != (install.phase, install.offer):
+            self._tell(model, install)
 
     def _tell(self, model: ModelName, install: Install) -> None:
         report = install.report()

@@ -8,10 +8,12 @@ from typing import Final
 
 from sprat.hub.rollouts.cohort import Fit, Misfit
 from sprat.hub.store.rollout_values import Member, MemberStatus, Rollout
-from sprat_device.contract.phases import InstallPhase
+from sprat_device.contract.phases import InstallPhase, Reason
 
 DEADLINE: Final = "deadline"
 _STOPPED: Final = (InstallPhase.REFUSED, InstallPhase.REVERTED)
+_HOURS: Final = (Reason.OUTSIDE_WINDOW, Reason.DEFERRED)
+"""A device that holds the bundle, checked, and may not begin yet is late through no fault of its own."""
 _SECOND_US: Final = 1_000_000
 
 
@@ -78,6 +80,8 @@ def _open(rollout: Rollout, member: Member, view: View, chosen: Fit, now_us: int
         return member.status, member.reason, member.detail  # only being done takes it back
     if member.status is not MemberStatus.OFFERED and view.seen_us < rollout.wave_began_us:
         return MemberStatus.WAITING, "", "not seen since its wave began"
+    if view.phase is InstallPhase.CHECKED and view.reason in _HOURS:
+        return MemberStatus.WAITING, "", f"waits for its hours: {view.detail}"
     began_us = member.since_us if member.status is MemberStatus.OFFERED else now_us
     if now_us - began_us > rollout.spec.deadline_s * _SECOND_US:
         return MemberStatus.FAILED, DEADLINE, f"not done within {rollout.spec.deadline_s} s"
