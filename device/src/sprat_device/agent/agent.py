@@ -270,8 +270,8 @@ class Agent:
 
     def _take_offers(self) -> None:
         """Hand every offer to the installer, and that there is none; what it knows changes nothing."""
-        for model in set(self._identity.models) - self._desired.current.offers.keys():
-            self._installer.withdraw(model)
+        for unoffered in set(self._identity.models) - self._desired.current.offers.keys():
+            self._installer.withdraw(unoffered)
         for model, offer in self._desired.current.offers.items():
             if model in self._identity.models:
                 self._installer.offer(ModelName(model), offer)
