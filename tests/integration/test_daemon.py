@@ -202,6 +202,23 @@ def test_commands_are_answered_as_far_as_they_are_allowed(linked: Path, hub: Ask
     assert agent.end() == 0
 
 
+def test_a_reading_is_captured_on_request_where_the_owner_lets_it(linked: Path, hub: Asker, start: Start) -> None:
+    settings(linked, more='[remote]\ncommands = ["capture-now", "status"]')
+    agent = start(linked)
+    assert "captures are off" in hub.ask("capture-now")["detail"]
+    settings(linked, more='[remote]\ncommands = ["capture-now", "status"]\n[capture]\nenabled = true\nrandom_rate = 0')
+    agent.signal(signal.SIGHUP)
+    agent.says("capture.enabled")
+    assert "expected one of tiny" in hub.ask("capture-now", model="stranger")["detail"]
+    assert wait_for(lambda: hub.ask("capture-now", model="tiny").get("result"), "it is asked") == {"asked": ["tiny"]}
+
+    def captured() -> int:
+        return int(hub.ask("status")["result"]["report"]["ledger"]["captures"]["produced"])
+
+    wait_for(lambda: captured() > 0, "a reading is kept")
+    assert agent.end() == 0
+
+
 def _apart(*script: str) -> list[str]:
     """Return what runs a command with mounts of its own, after a script that makes them."""
     if shutil.which("unshare") is None:

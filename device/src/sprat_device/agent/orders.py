@@ -25,9 +25,9 @@ def handlers(
     log: LogHandler | None,
     reload: Callable[[], str],
     restart: Callable[[], None],
-    capture: Callable[[str], Mapping[str, object]] | None = None,
+    capture: Callable[[str], Mapping[str, object]],
 ) -> dict[str, Handler]:
-    """Wire the table; without a log or a capture those commands are unknown here."""
+    """Wire the table; without a log that command is unknown here."""
 
     def tell_log(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         lines = whole(arguments, "lines", default=_TAIL_LINES, most=_MOST_LINES)
@@ -43,11 +43,10 @@ def handlers(
         "reload": lambda _arguments: {"settings": reload()},
         "flush": lambda _arguments: {"flushed": recorder.flush(_FLUSH_S)},
         "restart": begin_restart,
+        "capture-now": lambda arguments: dict(capture(str(arguments.get("model", "")))),
     }
     if log is not None:
         table["logs"] = tell_log
-    if capture is not None:
-        table["capture-now"] = lambda arguments: dict(capture(str(arguments.get("model", ""))))
     return table
 
 

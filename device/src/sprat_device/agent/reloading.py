@@ -96,7 +96,7 @@ class Reloader:
         return key not in _AFTER_RESTART and key.partition(".")[0] in self._live
 
 
-_AFTER_RESTART: Final = frozenset({"telemetry.cap_bytes"})
+_AFTER_RESTART: Final = frozenset({"telemetry.cap_bytes", "health.thread_limit_s"})
 """Of sections that are applied live otherwise."""
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
 from sprat_device.board.settings import DeviceSettings, InputSettings
+from sprat_device.contract.errors import ContractError
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.twin import Desired, ShadowReport
 from sprat_device.inference.capturing import Capturer, CaptureWatcher
@@ -89,6 +90,18 @@ class Watching:
             runtime=settings.runtime, interval_s=settings.telemetry.summary_interval_s,
             on_disagreement=self._capturer.offer,
         )  # fmt: skip
+
+    def capture_now(self, model: str) -> dict[str, object]:
+        """Have the next reading kept, of a model or of all; ContractError where captures are off or their budget is spent."""
+        wanted = [model] if model else list(self._models)
+        if not set(wanted) <= set(self._models):
+            raise ContractError(f"argument 'model': found {model[:63]!r}, expected one of {', '.join(self._models)}")
+        refused = [each for each in wanted if not self._capturer.ask(each)]
+        if refused:
+            raise ContractError(
+                "captures are off on this device, or the day's bytes for references are spent; see [capture]"
+            )
+        return {"asked": wanted}
 
     def stop(self) -> None:
         """End the shadows, then the captures that they may still offer."""

@@ -19,10 +19,11 @@ def import_client() -> None:
     """Import paho while an empty stand-in answers for `urllib.request`; who imports that later gets the real one."""
     if _SPARED in sys.modules or "paho.mqtt.client" in sys.modules or find_spec("socks") is not None:
         return
+    package: Any = urllib
     stand_in: Any = ModuleType(_SPARED)
     stand_in.getproxies = dict  # no proxies
     sys.modules[_SPARED] = stand_in
-    urllib.request = stand_in
+    package.request = stand_in
     try:
         importlib.import_module("paho.mqtt.client")
     finally:

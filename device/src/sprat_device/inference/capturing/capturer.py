@@ -70,6 +70,8 @@ class Capturer:
         self.settings = settings
         self.allowed: frozenset[Rule] = frozenset()
         """The rules that may keep something now; read by the loops' threads, replaced as a whole."""
+        self.asked: frozenset[str] = frozenset()
+        """The models of which the next reading is asked for."""
         self._recorder = recorder
         self._clock = clock
         self._budget = Budget(files, state / "capture-budget.json", limits(settings))
@@ -134,6 +136,18 @@ class Capturer:
         )
         self._budget.limits = limits(self.settings)
         return True
+
+    def ask(self, model: str) -> bool:
+        """Have the next reading of a model kept, out of the budget for references; False where none may be kept now."""
+        if Rule.RANDOM not in self.allowed:
+            return False
+        self.asked |= {model}
+        return True
+
+    def claim(self, model: str) -> bool:
+        """Tell a loop whether its reading is the one that was asked for."""
+        asked, self.asked = self.asked, self.asked - {model}
+        return model in asked
 
     def offer(self, offered: Offered) -> None:
         """Take a reference to a reading; from any thread, and never waiting."""

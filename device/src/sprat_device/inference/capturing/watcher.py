@@ -7,12 +7,15 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from sprat_device.contract.capture import Rule
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.inference.capturing.capturer import Capturer, Offered
 from sprat_device.inference.capturing.rules import Rules
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources.reading import Reading
 
+ASKED: Final = "asked"
+"""Why a reading was kept that somebody asked for: chosen by its moment, whatever it is."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -29,6 +32,9 @@ class CaptureWatcher:
         """Keep a reference to the reading if a rule wants it; it never waits and never raises."""
         allowed = self._capturer.allowed
         if not allowed or self._broken:
+            return
+        if origin.model in self._capturer.asked and self._capturer.claim(origin.model):
+            self._capturer.offer(Offered(Rule.RANDOM, origin, reading, prediction, ASKED))
             return
         try:
             kept = self._rules_of(session).choose(reading, prediction, allowed)
