@@ -192,3 +192,22 @@ def test_keys_of_shadows_are_no_names_of_models() -> None:
     for bad in ("+shadow", "a+b", "../x+shadow"):
         with pytest.raises(ContractError):
             parse_key(bad)
+
+
+def test_an_updater_that_fails_again_and_again_is_given_up(world: World, board: Board) -> None:
+    class Fails:
+        def poll(self) -> int:
+            return 1
+
+        def stop(self) -> None:
+            pass
+
+    board.installer._updating._launch = lambda _key: Fails()
+    board.installer.offer_shadow(MODEL, world.offers[1])
+    for _ in range(3 * board.settings.updater_attempts):
+        board.installer.tick()
+        board.clock.advance(4000)
+    assert phase(board) == (Phase.REFUSED, Reason.UPDATER_FAILED)
+    codes = [code for code, detail in board.installer.events() if detail.get("role") == "shadow"]
+    assert codes.count("updater-failed") == board.settings.updater_attempts
+    assert codes[-1] == "install-refused"

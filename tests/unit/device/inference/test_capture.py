@@ -441,4 +441,8 @@ def test_the_end_does_not_wait_for_a_hook_that_never_comes_back(
         rig.offer()
         assert begun.wait(20)
     assert "does not come back" in caplog.text
+    left_behind = rig.capturer._thread
+    assert left_behind is not None
     going.set()
+    left_behind.join(20)
+    assert rig.recorder.captures == [], "it was switched off while the hook was at work"

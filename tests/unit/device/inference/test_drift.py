@@ -17,9 +17,11 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import TensorSpec
 from sprat_device.contract.records import Origin
 from sprat_device.contract.sketch import Histogram, ks, psi, psi_noise
+from sprat_device.contract.summary import Summary
 from sprat_device.inference.drift import Drift
 from sprat_device.inference.looks import VALUES_PER_S
 from sprat_device.inference.loop import Loop
+from sprat_device.inference.shift import Shift
 from sprat_device.inference.sources.replay import Replay
 
 EDGES = np.array([1.0, 3.0, 8.0])
@@ -206,3 +208,26 @@ def test_without_readings_nothing_is_told_and_the_counts_go_out_all_the_same() -
     rig = Rig(DriftSettings(readings=0))
     assert rig.feed(9, 2000) == []
     assert sum(sum(summary.parse(detail).drift["a"]) for detail, _bundle in rig.records.summaries) >= 1900
+
+
+def test_a_shift_that_hovers_at_its_limit_is_told_once() -> None:
+    reference = np.full(10, 1000, np.int64)
+    watched = Shift(
+        Baseline({"a": np.arange(9.0)}, {"a": reference}, np.zeros(0, np.int64)), DriftSettings(readings=1000, psi=0.25)
+    )
+
+    def told(value: float) -> str:
+        """Judge counts whose PSI against the reference is about `value`."""
+        moved = next(n for n in range(500) if psi(reference, spread(n)) >= value)
+        found = watched.add(Summary(1, 1000, drift={"a": tuple(spread(moved).tolist())}))
+        return found.code if found else ""
+
+    def spread(moved: int) -> np.ndarray:
+        counts = np.full(10, 100)
+        counts[:5] -= moved // 5
+        counts[5:] += moved // 5
+        return counts
+
+    assert [told(value) for value in (0.2, 0.3, 0.2, 0.3, 0.2, 0.1, 0.3)] == [
+        "", "drift", "", "", "", "drift-ended", "drift",
+    ]  # fmt: skip
