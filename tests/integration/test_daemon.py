@@ -177,9 +177,12 @@ def test_the_hub_tunes_what_the_owner_lets_it(linked: Path, hub: Asker, start: S
 
 
 def test_nothing_is_written_outside_the_state_folder(linked: Path, hub: Asker, start: Start) -> None:
+    (linked / "tmp").mkdir()
+    (linked / "tmp/left.behind").write_bytes(b"by a child that was killed")
     agent = start(linked)
     wait_for(lambda: hub.healthy() > 20, "it answers")
     assert agent.end() == 0
+    assert list((linked / "tmp").iterdir()) == []
     assert list(agent.home.rglob("*")) == []
 
 

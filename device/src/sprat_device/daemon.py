@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import shutil
 import signal
 import ssl
 import sys
@@ -51,12 +52,11 @@ def run(state: Path) -> int:
     settings = _settings(state)
     log = logs.set_up(settings.log_level, settings.log_format)
     notifier = Notifier.of_environment()
-    # Children of ours that need a scratch file make it on the disk: /tmp is memory on many boards, or missing.
-    os.environ.setdefault("TMPDIR", str(state))
     identity = _identity(state, settings)
     with alone.hold(state):
         _LOG.info("%s starts, state in %s", identity.device, state)
         files = _files(state)
+        _make_scratch(state, files)
         layout.prepare(state, files, agent=VERSION)
         clock = SystemClock(settings.clock_state)
         runs = Runs(state, files, boot_id=clock.boot_id)
@@ -163,6 +163,15 @@ def _files(state: Path) -> Files:
         state, why,
     )  # fmt: skip
     return HeldFiles()
+
+
+def _make_scratch(state: Path, files: Files) -> None:
+    """Give libraries and children a folder for scratch files on the disk, empty: /tmp is memory on many boards, or missing."""
+    folder = state / "tmp"
+    os.environ["TMPDIR"] = str(folder)
+    if isinstance(files, OsFiles) and not isinstance(files, HeldFiles):
+        shutil.rmtree(folder, ignore_errors=True)  # what children left that were killed
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _spool(state: Path, settings: DeviceSettings) -> Spool:
