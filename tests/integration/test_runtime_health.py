@@ -9,11 +9,15 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.integration.test_runtimes import models, tflite_python
+from tests.unit.device.inference import bundles
 
 from sprat_device.board.settings import RuntimeSettings
+from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.errors import MachineLacks
+from sprat_device.contract.manifest import TensorSpec, Tolerance
 from sprat_device.inference import runtimes
 from sprat_device.inference.runtimes import health
 from sprat_device.inference.runtimes.onnx import library
@@ -122,6 +126,28 @@ def test_xnnpack_is_chosen_by_a_setting_and_said_where_it_cannot_be(models: Path
     }
     assert loads["float.tflite"].returncode == 0
     assert "runtime.xnnpack: on, but tflite 2.14.0 gives none" in loads["int8.tflite"].stderr
+
+
+def test_a_check_proves_a_bundle_as_it_will_be_run(tmp_path: Path, models: Path) -> None:
+    graph = (models / "numbers.onnx").read_bytes()
+    described = bundles.manifest(inputs=(TensorSpec("X", "float64", (-1, 4)),), outputs=(
+        TensorSpec("label", "int64", (-1,), meaning="label"),
+        TensorSpec("probabilities", "float32", (-1, 3), meaning="probabilities"),
+    ))  # fmt: skip
+    x = np.ones((1, 4))
+    raw = runtimes.load("onnx", models / "numbers.onnx").run({"X": x})
+    golden = GoldenSet({"X": x}, {"onnx": {**raw, "probabilities": raw["probabilities"] + np.float32(0.5)}})
+    path = bundles.write(tmp_path / "b.sprat", described, graph, golden, tolerance=Tolerance("absolute", 1e-6))
+
+    def checked(*words: str) -> subprocess.CompletedProcess[str]:
+        given = [f"--set={word}" for word in words]
+        command = [sys.executable, "-m", "sprat_device", "check", str(path), *given]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    done = checked("onnx_optimisation=off")
+    assert done.returncode == 1
+    assert "1.31.1, onnx_optimisation=off are off by up to 0.5" in done.stderr
+    assert "did you mean 'xnnpack'" in checked("xnnpak=on").stderr
 
 
 def test_onnx_runtime_follows_its_settings(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,11 @@ from typing import Any, Final
 import numpy as np
 
 from sprat_device.board.arch import arch
+from sprat_device.board.settings import RuntimeSettings
+from sprat_device.board.settings import runtime as runtime_settings
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import GoldenSet
-from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError
+from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError, WrongUse
 from sprat_device.contract.phases import Reason
 from sprat_device.inference import memory, runtimes
 from sprat_device.inference.golden import GoldenResult, reproduce
@@ -57,21 +59,27 @@ class CheckResult:
 
 
 def check(
-    bundle: Path, runtime: str | None = None, *, cache: Path | None = None, threads: int = 1, skip_golden: bool = False
+    bundle: Path,
+    runtime: str | None = None,
+    *,
+    cache: Path | None = None,
+    settings: RuntimeSettings | None = None,
+    skip_golden: bool = False,
 ) -> CheckResult:
     """Check one bundle on one runtime; whatever stops it stands in the result."""
     result = CheckResult(str(bundle))
+    settings = settings or RuntimeSettings()
     try:
         if cache is not None:
-            return _checked(result, bundle, runtime, cache=cache, threads=threads, skip_golden=skip_golden)
+            return _checked(result, bundle, runtime, cache=cache, settings=settings, skip_golden=skip_golden)
         with tempfile.TemporaryDirectory(prefix="sprat-check-") as folder:
-            return _checked(result, bundle, runtime, cache=Path(folder), threads=threads, skip_golden=skip_golden)
+            return _checked(result, bundle, runtime, cache=Path(folder), settings=settings, skip_golden=skip_golden)
     except SpratError as exc:
         return replace(result, reason=_reason(exc), detail=_sentence(exc), exit_code=exc.exit_code)
 
 
 def _checked(
-    result: CheckResult, bundle: Path, runtime: str | None, *, cache: Path, threads: int, skip_golden: bool
+    result: CheckResult, bundle: Path, runtime: str | None, *, cache: Path, settings: RuntimeSettings, skip_golden: bool
 ) -> CheckResult:
     with open_file(bundle) as file, bundles.read(file) as opened:
         wanted = opened.manifest
@@ -82,13 +90,13 @@ def _checked(
     memory.reset_peak()
     floor = memory.resident_kib()
     begun = time.perf_counter_ns()
-    session = Session.open(bundle, cache=cache, runtime=name, threads=threads)
+    session = Session.open(bundle, cache=cache, runtime=name, settings=settings)
     load_ns = time.perf_counter_ns() - begun
     result = replace(result, runtime=name, runtime_version=session.runtime_version, load_ms=round(load_ns / 1e6, 3))
     found = None if skip_golden else reproduce(session, golden)
     if found is not None and not found.ok:
         return replace(
-            result, golden=found, reason=Reason.GOLDEN_MISMATCH, detail=_mismatch(found, session), exit_code=1
+            result, golden=found, reason=Reason.GOLDEN_MISMATCH, detail=_mismatch(found, session, settings), exit_code=1
         )
     latency = _latency(session, golden)
     peak = memory.peak_kib()
@@ -116,10 +124,11 @@ def _latency(session: Session, golden: GoldenSet) -> dict[str, float]:
     return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
 
 
-def _mismatch(found: GoldenResult, session: Session) -> str:
+def _mismatch(found: GoldenResult, session: Session, settings: RuntimeSettings) -> str:
     off = "not comparable (not finite, or of another shape)" if found.worst is None else f"off by up to {found.worst:g}"
+    how = "".join(f", {word}" for word in runtime_settings.told(settings))
     return (
-        f"golden outputs on {session.runtime} {session.runtime_version} are {off}, "
+        f"golden outputs on {session.runtime} {session.runtime_version}{how} are {off}, "
         f"allowed {found.tolerance:g} {found.kind}; build again and prove the bundle on this runtime"
     )
 
@@ -156,9 +165,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if parsed.bundle is None:
         parser.error("a bundle is needed")
-    result = check(
-        parsed.bundle, parsed.runtime, cache=parsed.cache, threads=parsed.threads, skip_golden=parsed.skip_golden
-    )
+    try:
+        settings = runtime_settings.heard([f"threads={parsed.threads}", *parsed.set])
+    except WrongUse as exc:
+        parser.error(str(exc))
+    result = check(parsed.bundle, parsed.runtime, cache=parsed.cache, settings=settings, skip_golden=parsed.skip_golden)
     if parsed.json:
         sys.stdout.write(json.dumps(document(result)) + "\n")
     else:
@@ -192,6 +203,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runtimes", action="store_true", help="only list the installed runtimes, as JSON")
     parser.add_argument("--runtime", help="tflite, litert or onnx; default: the bundle's first that is installed")
     parser.add_argument("--threads", type=int, default=1, help="threads of the runtime (%(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of [runtime], such as xnnpack=off"
+    )
     parser.add_argument("--cache", type=Path, help="folder for the extracted artifact; default: a temporary one")
     parser.add_argument("--skip-golden", action="store_true", help="measure only (while a bundle is being built)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")

@@ -27,6 +27,7 @@ from sprat_device.board.clock import Clock, SystemClock
 from sprat_device.board.files import Files, OsFiles
 from sprat_device.board.identity import Identity
 from sprat_device.board.settings import DeviceSettings
+from sprat_device.board.settings import runtime as runtime_settings
 from sprat_device.contract.errors import SpratError
 from sprat_device.contract.ids import ModelName
 from sprat_device.install.bounds import OUT_OF_MEMORY, limit_memory
@@ -113,7 +114,8 @@ def ports_of(
         machine=this_machine(runtimes, settings.runtime.prefer),
         origin=origin,
         trust=trust,
-        check=(*CHECK, "--threads", str(settings.runtime.threads)),
+        # The golden set is proven as the agent will run the artifact.
+        check=(*CHECK, *(f"--set={word}" for word in runtime_settings.told(settings.runtime))),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sprat_device.board import settings
+from sprat_device.board.settings.runtime import RuntimeSettings, heard, told
 from sprat_device.board.settings.serve import address, is_local
 from sprat_device.contract.errors import WrongUse
 
@@ -52,3 +53,17 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, messag
 def test_several_inputs_of_a_model_may_be_of_several_kinds(tmp_path: Path) -> None:
     inputs = [{"model": "a", "kind": "serve"}, {"model": "a", "kind": "http", "name": "door"}]
     assert [entry.kind for entry in settings.load(tmp_path, flags={"inputs": inputs}).inputs] == ["serve", "http"]
+
+
+def test_how_artifacts_are_run_is_told_to_another_process_in_words() -> None:
+    assert told(RuntimeSettings(cache_entries=9, prefer=("onnx",))) == []
+    chosen = RuntimeSettings(threads=3, xnnpack="off", onnx_arena=False)
+    assert told(chosen) == ["threads=3", "xnnpack=off", "onnx_arena=false"]
+    assert heard(told(chosen)) == chosen
+    for word, said in (
+        ("xnpack=off", "did you mean 'xnnpack'"),
+        ("xnnpack=maybe", "one of auto, on, off"),
+        ("x", "unknown"),
+    ):
+        with pytest.raises(WrongUse, match=said):
+            heard([word])
