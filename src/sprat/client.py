@@ -105,10 +105,16 @@ class HubClient:
         return self._document("PUT", f"/api/devices/{_name(device)}/labels", json={"labels": dict(labels)})
 
     def set_settings(
-        self, device: str, *, detail: str | None = None, daily_bytes: int | None = None, log_level: str = ""
+        self,
+        device: str,
+        *,
+        detail: str | None = None,
+        daily_bytes: int | None = None,
+        log_level: str = "",
+        inputs: Mapping[str, str] | None = None,
     ) -> Document:
-        """Tune a device's telemetry and log level."""
-        wanted = {"detail": detail, "daily_bytes": daily_bytes, "log_level": log_level}
+        """Tune a device's telemetry and log level, and switch its inputs `on` or `off`."""
+        wanted = {"detail": detail, "daily_bytes": daily_bytes, "log_level": log_level, "inputs": dict(inputs or {})}
         return self._document("PUT", f"/api/devices/{_name(device)}/settings", json=wanted)
 
     def set_maintenance(

@@ -9,6 +9,7 @@ import typer
 
 from sprat.cli.connection import HubOption, age, connect, labels_of
 from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
+from sprat.errors import WrongUse
 
 app = noun()
 
@@ -91,6 +92,10 @@ def set_(
         int | None, typer.Option(min=0, help="Most bytes of telemetry a day; 0 is no limit.")
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="MODEL[/NAME]=on|off, where the device allows it; may be repeated."),
+    ] = None,
     hub: HubOption = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -102,8 +107,18 @@ def set_(
     Example: sprat fleet set kitchen --detail summary
     """
     with connect(hub) as client:
-        after = client.set_settings(device, detail=detail, daily_bytes=daily_bytes, log_level=log_level)
+        after = client.set_settings(
+            device, detail=detail, daily_bytes=daily_bytes, log_level=log_level, inputs=dict(map(_switch, inputs or []))
+        )
     Output(json, quiet).result(after, f"{device}: desired version {after['version']}")
+
+
+def _switch(given: str) -> tuple[str, str]:
+    """Read one `model=off` or `model/name=on`."""
+    name, _, mode = given.partition("=")
+    if not name or mode not in {"on", "off"}:
+        raise WrongUse(f"input {given!r}: expected MODEL=on, MODEL=off or MODEL/NAME=off")
+    return name, mode
 
 
 @app.command()

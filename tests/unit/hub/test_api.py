@@ -22,7 +22,7 @@ from sprat.publish.repository import Prepared, prepare_release, prepare_withdraw
 from sprat_device.contract import maintenance
 from sprat_device.contract.enrolment import parse_token
 from sprat_device.contract.ids import Channel, DeviceId
-from sprat_device.contract.twin import Reported, parse_desired
+from sprat_device.contract.twin import InputMode, Reported, parse_desired
 
 
 class Through(httpx.BaseTransport):
@@ -126,6 +126,17 @@ def test_hours_are_asked_for_checked_and_written_down(hub: TestHub, client: HubC
     with pytest.raises(WrongUse, match="expected days and times"):
         client.set_maintenance("d1", windows=["at night"])
     assert client.set_maintenance("d1")["maintenance"] == {}
+
+
+def test_inputs_are_switched_and_given_back(hub: TestHub, client: HubClient) -> None:
+    hub.add_device("d1")
+    client.set_settings("d1", log_level="debug", inputs={"digits": "off", "digits/door": "on"})
+    sent = parse_desired(hub.sent[-1][1])
+    assert sent.inputs == {"digits": InputMode.OFF, "digits/door": InputMode.ON}
+    client.set_settings("d1")
+    assert parse_desired(hub.sent[-1][1]).inputs == {}
+    with pytest.raises(WrongUse):
+        client.set_settings("d1", inputs={"digits": "sometimes"})
 
 
 def test_labels_are_replaced_and_written_down(hub: TestHub, client: HubClient) -> None:

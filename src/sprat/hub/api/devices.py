@@ -20,7 +20,7 @@ from sprat.hub.store.rows import Device
 from sprat.publish.wheelhouse import line
 from sprat_device.contract import maintenance
 from sprat_device.contract.ids import DeviceId, channel, device_id, model_name
-from sprat_device.contract.twin import Desired, Detail, TelemetrySettings
+from sprat_device.contract.twin import Desired, Detail, InputMode, TelemetrySettings
 
 router = APIRouter()
 _LOG_LEVELS = ("", "debug", "info", "warning", "error")
@@ -48,6 +48,8 @@ class TwinSettings(BaseModel):
     detail: Detail | None = None
     daily_bytes: int | None = Field(default=None, ge=0)
     log_level: str = ""
+    inputs: dict[str, InputMode] = Field(default_factory=dict, max_length=64)
+    """`model` or `model/name` -> on or off, for devices whose owner lets the hub say so."""
 
 
 class Hours(BaseModel):
@@ -129,12 +131,12 @@ def set_labels(hub: Hub, person: Operator, device: str, new: Labels) -> dict[str
 
 @router.put("/api/devices/{device}/settings")
 def set_settings(hub: Hub, person: Operator, device: str, new: TwinSettings) -> dict[str, Any]:
-    """Tune a device's telemetry and log level through its desired twin."""
+    """Tune a device's telemetry and log level, and switch its inputs, through its desired twin."""
     if new.log_level not in _LOG_LEVELS:
         raise WrongUse(f"log level {new.log_level[:32]!r}: expected one of {', '.join(_LOG_LEVELS[1:])}, or empty")
     found = existing(hub, device)
     telemetry = TelemetrySettings(new.detail, new.daily_bytes)
-    after = hub.twins.change(found.id, lambda now: twin.with_settings(now, telemetry, new.log_level))
+    after = hub.twins.change(found.id, lambda now: twin.with_settings(now, telemetry, new.log_level, new.inputs))
     hub.store.audit.add(person.name, "device.settings", found.id, hub.now_us(), new.model_dump(mode="json"))
     return asdict(after)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sprat_device.contract.twin import Desired, Offer, TelemetrySettings
+from sprat_device.contract.twin import Desired, InputMode, Offer, TelemetrySettings
 
 
 def first(incarnation: str) -> Desired:
@@ -22,9 +22,11 @@ def with_offer(desired: Desired, model: str, offer: Offer | None) -> Desired:
     return _changed(desired, offers=offers)
 
 
-def with_settings(desired: Desired, telemetry: TelemetrySettings, log_level: str) -> Desired:
-    """Tune telemetry and log level; empty leaves the device's own."""
-    return _changed(desired, telemetry=telemetry, log_level=log_level)
+def with_settings(
+    desired: Desired, telemetry: TelemetrySettings, log_level: str, inputs: Mapping[str, InputMode] | None = None
+) -> Desired:
+    """Tune telemetry and log level, and switch inputs; what is empty or not named is the device's own."""
+    return _changed(desired, telemetry=telemetry, log_level=log_level, inputs=dict(inputs or {}))
 
 
 def with_maintenance(desired: Desired, asked: Mapping[str, Any]) -> Desired:
