@@ -1,9 +1,9 @@
-"""Static quantization but for the layers that lose most by it, where quantizing all of them changes answers.
+"""Static quantization of some layers alone, where quantizing all of the graph changes answers.
 
-Each layer is quantized alone, and how far the answers move by it on the calibration rows is its error. The worst are left
-float, twice as many in each round, until the answers are close to the float graph's. A layer is what stands from one
-operator with weights to the next; what stands before the first, a scaler often, is one too: one scale for features of very
-different size leaves nothing of the small ones.
+First whatever has no weights stays float (normalizations, activations of several operators): it makes the file no bigger.
+Then the layers to blame: each operator with weights is quantized alone, and how far the answers move by it on the
+calibration rows is its error. The worst are left float, twice as many in each round, until the answers are close to the
+float graph's.
 """
 
 from __future__ import annotations
@@ -53,29 +53,29 @@ def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
             raise NotNeeded(
                 f"all of it in 8 bits is close to float: its answers differ by {off:.4f} of their spread, {CLOSE:g} is close"
             )
-        layers = _layers(plain.graph)
-        errors = [distance(_HOW.quantized(source, only=names)) for names in layers]
-        made, left = _mixed(source, layers, errors, distance=distance, whole=off)
+        rest, layers = _parted(plain.graph)
+        made, left = _mixed(source, rest, layers, distance=distance, whole=off)
     require_change(made, set(source.before))
-    return onnx.lowered(onnx_source.dump(made), {**_HOW.options(source), "float_layers": left})
+    options = {**_HOW.options(source), "quantized": "operators with weights", "float_layers": left}
+    return onnx.lowered(onnx_source.dump(made), options)
 
 
 def _mixed(
-    source: Prepared, layers: Layers, errors: Sequence[float], *, distance: Callable[[Any], float], whole: float
+    source: Prepared, rest: Sequence[str], layers: Layers, *, distance: Callable[[Any], float], whole: float
 ) -> tuple[Any, list[str]]:
     """Leave ever more layers float; the first close model is it, else the best that halves the difference."""
-    worst = sorted(range(len(layers)), key=lambda place: (-errors[place], place))
-    best, best_off, chosen = None, whole / 2, list[str]()
-    count = 1
-    while count <= len(layers) // 2:
+    best, best_off, chosen, worst = None, whole / 2, list[str](), list[int]()
+    for count in _counts(len(layers)):
+        if count and not worst:  # only now: each of them costs a quantization
+            errors = [distance(_HOW.quantized(source, only=names)) for names in layers]
+            worst = sorted(range(len(layers)), key=lambda place: (-errors[place], place))
         left = [name for place in sorted(worst[:count]) for name in layers[place]]
-        made = _HOW.quantized(source, left=left)
+        made = _HOW.quantized(source, left=[*rest, *left])
         off = distance(made)
         if off < best_off:
             best, best_off, chosen = made, off, left
         if off <= CLOSE:
             break
-        count *= 2
     if best is None:
         raise ValueError(
             f"no few layers are to blame: answers in 8 bits differ by {whole:.4f} of their spread, {CLOSE:g} is close"
@@ -83,20 +83,18 @@ def _mixed(
     return best, chosen
 
 
-def _layers(graph: Any) -> list[list[str]]:
-    """Return the names of the nodes of each layer, neighbours joined where there are too many of them."""
+def _counts(layers: int) -> list[int]:
+    """Return 0, 1, 2, 4, ... up to half of the layers: with more of them float little is left of 8 bits."""
+    return [0, *(2**power for power in range(layers.bit_length()) if 2**power <= layers // 2)]
+
+
+def _parted(graph: Any) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the nodes without weights, and of those with, neighbours joined where there are too many."""
     fixed = {tensor.name for tensor in graph.initializer}
-    layers: list[list[str]] = [[]]
-    for node in graph.node:
-        if node.op_type in _WEIGHTED and fixed & set(node.input):
-            layers.append([])
-        layers[-1].append(node.name)
-    found = [names for names in layers if names]
-    together = -(-len(found) // _MOST_LAYERS)
-    return [
-        [name for names in found[start : start + together] for name in names]
-        for start in range(0, len(found), together)
-    ]
+    weighted = [node.name for node in graph.node if node.op_type in _WEIGHTED and fixed & set(node.input)]
+    rest = [node.name for node in graph.node if node.name not in set(weighted)]
+    together = -(-len(weighted) // _MOST_LAYERS)
+    return rest, [weighted[start : start + together] for start in range(0, len(weighted), together)]
 
 
 def _answers(model: Any, source: Prepared) -> Array:
