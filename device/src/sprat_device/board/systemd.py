@@ -143,5 +143,7 @@ def _fence(python: Path, state: Path, writable_code: str) -> list[str]:
 def _devices(devices: Sequence[str], groups: Sequence[str]) -> list[str]:
     if not devices:
         return ["PrivateDevices=yes", "PrivateUsers=yes", "DevicePolicy=closed"]
-    lines = ["DevicePolicy=closed", *(f"DeviceAllow={device} rw" for device in devices)]
+    # Camera programs ask udev for their devices, over netlink.
+    lines = ["RestrictAddressFamilies=AF_NETLINK", "DevicePolicy=closed"]
+    lines += [f"DeviceAllow={device} rw" for device in devices]
     return [*lines, f"SupplementaryGroups={' '.join(groups)}"] if groups else lines

@@ -68,6 +68,7 @@ def test_devices_are_closed_unless_named() -> None:
     assert {"PrivateDevices=yes", "DevicePolicy=closed"} <= _lines()
     opened = _lines(devices=("/dev/ttyUSB0",), groups=("dialout",))
     assert {"DevicePolicy=closed", "DeviceAllow=/dev/ttyUSB0 rw", "SupplementaryGroups=dialout"} <= opened
+    assert "RestrictAddressFamilies=AF_NETLINK" in opened - _lines()
     assert "PrivateDevices=yes" not in opened
 
 
