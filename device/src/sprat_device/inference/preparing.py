@@ -8,7 +8,7 @@ from dataclasses import replace
 from sprat_device.contract.manifest import Manifest
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.preprocess import Plan, StepFailed, plans
-from sprat_device.inference.sources.reading import Fault, Reading
+from sprat_device.inference.sources.reading import Fault, Inputs, Reading
 
 Preparing = Callable[[Reading], Reading]
 
@@ -17,6 +17,12 @@ def preparing(manifest: Manifest) -> Preparing | None:
     """Return what makes a reading of what came, None where nothing is to be done; BundleRefused for an unknown step."""
     wanted = {name: plan for name, plan in plans(manifest.preprocess).items() if plan.steps}
     return _prepared(wanted) if wanted else None
+
+
+def as_taken(inputs: Inputs, prepare: Preparing | None) -> Reading:
+    """Return what a sensor gave as the model takes it, outside of a stream."""
+    reading = Reading(0, 0, 0, inputs)
+    return reading if prepare is None else prepare(reading)
 
 
 def _prepared(wanted: dict[str, Plan]) -> Preparing:

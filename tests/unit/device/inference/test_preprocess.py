@@ -18,6 +18,7 @@ from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.preprocess import STEPS, StepFailed, read
 from sprat_device.inference.preparing import preparing
+from sprat_device.inference.shadowing.program import _reply
 from sprat_device.inference.sources.reading import Reading
 
 Array = npt.NDArray[Any]
@@ -158,6 +159,14 @@ def test_a_loop_feeds_the_model_what_the_steps_make_and_tells_what_they_cannot_t
     ((code, detail, bundle),) = again.records.events
     assert (code, bundle) == (Reason.INPUT_SHAPE, DIGEST)
     assert detail["detail"] == "channels-first: an array of shape 3, expected height x width x channels"
+
+
+def test_a_shadow_prepares_what_came_by_its_own_steps() -> None:
+    doubled = session(described=replace(manifest(), preprocess={"x": (step("scale", scale=2),)}))
+    said = _reply(doubled, {"x": np.array([1, 2, 3], np.float32)})
+    assert np.frombuffer(said["outputs"], "<f4").tolist() == [2, 4, 6]  # type: ignore[call-overload]
+    wrong = session(described=replace(manifest(), preprocess={"x": (step("channels-first"),)}))
+    assert _reply(wrong, {"x": np.array([1, 2, 3], np.float32)})["reason"] == Reason.INPUT_SHAPE
 
 
 def test_the_reading_keeps_what_came() -> None:

@@ -28,6 +28,7 @@ from sprat_device.contract.errors import BundleRefused, SpratError
 from sprat_device.contract.manifest import State
 from sprat_device.contract.phases import Reason
 from sprat_device.inference.memory import resident_kib
+from sprat_device.inference.preparing import as_taken
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session
 from sprat_device.inference.shadowing.wire import Wire, unpacked
@@ -105,11 +106,12 @@ def bound_memory(most: int) -> None:
 
 def _reply(session: Session, inputs: dict[str, Any]) -> dict[str, object]:
     begun = time.perf_counter_ns()
-    reason: str | None = session.check_input(inputs)
+    reading = as_taken(inputs, session.prepare)  # by its own steps, which need not be those of the bundle that answers
+    reason: str | None = reading.fault.reason if reading.fault else session.check_input(reading.inputs)
     label, outputs = -1, np.zeros(0, np.float32)
     if reason is None:
         try:
-            label, outputs = session.predict(inputs)
+            label, outputs = session.predict(reading.inputs)
         except RunFailed:
             reason = Reason.RUN_FAILED
     latency_us = (time.perf_counter_ns() - begun) // 1000
