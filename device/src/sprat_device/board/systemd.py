@@ -105,7 +105,7 @@ def _process(python: Path, state: Path, user: str, optimise: int) -> list[str]:
         # /run/sprat, where serve.listen may put its Unix socket.
         "RuntimeDirectory=sprat",
         # Scratch files of libraries go where the disk is, not into memory; nothing else is written.
-        f"Environment=TMPDIR={state}/tmp PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1",
+        f"Environment=TMPDIR={state / 'tmp'} PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1",
         "StandardInput=null",
     ]
 
