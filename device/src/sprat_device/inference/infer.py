@@ -28,6 +28,7 @@ from sprat_device.inference.batch.reading import pieces
 from sprat_device.inference.batch.writing import require_known, write_arrays, writing
 from sprat_device.inference.golden import run_rows
 from sprat_device.inference.loop import MOST_AT_ONCE
+from sprat_device.inference.preparing import as_taken
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources.reading import Reading
 
@@ -45,7 +46,7 @@ def answers(session: Session, piece: Piece) -> list[Row]:
     """Return an answer, or a reason, for each row; where the artifact's batch is open, many rows are run at once."""
     if piece.fault:
         return [Row(reason=Reason.INPUT_UNREADABLE, file=name) for name in piece.names]
-    readings = [_as_taken(inputs, session) for inputs in _rows(piece.inputs)] or [Reading(0, 0, 0, {})]
+    readings = [as_taken(inputs, session.prepare) for inputs in _rows(piece.inputs)] or [Reading(0, 0, 0, {})]
     reasons = [reading.fault.reason if reading.fault else session.check_input(reading.inputs) for reading in readings]
     good = [reading.inputs for reading, reason in zip(readings, reasons, strict=True) if reason is None]
     found = iter(_predicted(session, good))
@@ -67,12 +68,6 @@ def _predicted(session: Session, readings: Sequence[Mapping[str, npt.NDArray[Any
 def _row(answer: Answer, labels: Sequence[str], file: str) -> Row:
     name = labels[answer.label] if 0 <= answer.label < len(labels) else ""
     return Row(answer.label, name, tuple(answer.outputs.tolist()), file=file)
-
-
-def _as_taken(inputs: Arrays, session: Session) -> Reading:
-    """Return a row of the file, which holds what a sensor gives, as the model takes it."""
-    reading = Reading(0, 0, 0, inputs)
-    return reading if session.prepare is None else session.prepare(reading)
 
 
 def _rows(inputs: Arrays) -> list[dict[str, npt.NDArray[Any]]]:
