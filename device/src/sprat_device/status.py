@@ -80,6 +80,19 @@ def _model(name: str, model: Mapping[str, Any], floor: int) -> Iterator[str]:
     why = f": {install['reason']}, {install['detail']}" if install["reason"] else ""
     if install["phase"] != Phase.IDLE:
         yield f"    last install: release {install['release_seq']} is {install['phase']}{why}; floor {floor}"
+    if shadow := model.get("shadow"):
+        yield _shadow(shadow)
+
+
+def _shadow(shadow: Mapping[str, Any]) -> str:
+    install = shadow["install"]
+    who = f"    shadow: release {install['release_seq']} ({install['bundle'][:12]})"
+    if install["phase"] != Phase.CHECKED:
+        why = f": {install['reason']}, {install['detail']}" if install["reason"] else ""
+        return f"{who} is {install['phase']}{why}"
+    detail = f" ({shadow['detail']})" if shadow["detail"] else ""
+    agreed = f"; {shadow['agreed']} of {shadow['compared']} answers agree" if shadow["compared"] else ""
+    return f"{who} is {shadow['state'] or 'not running'}{detail}{agreed}"
 
 
 def _ledger(ledger: Mapping[str, Mapping[str, int]], spool_bytes: int) -> Iterator[str]:
