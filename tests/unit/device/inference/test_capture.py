@@ -252,6 +252,15 @@ def test_a_capture_holds_the_reading_its_answer_and_why(tmp_path: Path) -> None:
     assert found.outputs == pytest.approx((0.9, 0.06, 0.04))
 
 
+def test_a_capture_holds_what_came_not_what_the_bundle_made_of_it(tmp_path: Path) -> None:
+    made = replace(reading(1, 2, 3), raw={"x": np.array([100, 200, 255], np.uint8)})
+    with Rig(tmp_path) as rig:
+        rig.offer(read=made)
+        rig.wait()
+    detail, _bundle = rig.recorder.captures[0]
+    assert captures.parse(detail).inputs["x"].tolist() == [100, 200, 255]
+
+
 def test_nothing_is_captured_unless_the_device_says_so(tmp_path: Path) -> None:
     with Rig(tmp_path, CaptureSettings()) as rig:
         rig.offer()

@@ -174,7 +174,7 @@ def test_the_reading_keeps_what_came() -> None:
     assert prepare is not None
     came = Reading(0, 0, 0, {"x": np.array([1, 2, 3])})
     made = prepare(came)
-    assert made.raw is came.inputs
+    assert made.raw is made.came is came.came is came.inputs
     assert made.inputs["x"].tolist() == [2, 4, 6]
     assert preparing(manifest()) is None
     assert preparing(replace(manifest(), preprocess={"x": (step("window", rows=3),)})) is None

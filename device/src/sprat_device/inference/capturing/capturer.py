@@ -191,7 +191,8 @@ class Capturer:
             raise AssertionError("capture: started without its hooks")
         origin = offered.origin
         try:
-            inputs = self._redaction.apply(origin.model, offered.reading.inputs)
+            # What came, not what the model saw: a data set made of captures goes through the recipe's steps again.
+            inputs = self._redaction.apply(origin.model, offered.reading.came)
             detail = self._described(offered, inputs).detail()
             size = len(msgpack.packb(detail))
             if stopping.is_set():

@@ -185,7 +185,7 @@ class Shadow:
         reading, prediction = seen.reading, seen.prediction
         if seen.fresh or reading.begins:
             self._unsure = 0 if reading.begins or not self._is_stream(seen) else self._ports.settings.warm_up
-        said = process.ask(reading.inputs if reading.raw is None else reading.raw, reset=seen.fresh or reading.begins)
+        said = process.ask(reading.came, reset=seen.fresh or reading.begins)
         figures = self._of(seen.origin.bundle)
         if self._unsure:
             self._unsure -= 1

@@ -60,6 +60,11 @@ class Reading:
     raw: Inputs | None = None
     """What came, where `inputs` is what the bundle's pre-processing made of it."""
 
+    @property
+    def came(self) -> Inputs:
+        """Return what the source gave, whether or not anything was made of it."""
+        return self.inputs if self.raw is None else self.raw
+
 
 @dataclass(slots=True)
 class Numbers:
