@@ -118,6 +118,13 @@ def together(count: int, work: Callable[[int], Any]) -> list[Any]:
     return found
 
 
+def flood(client: socket.socket, *, pause_s: float) -> None:
+    """Ask and ask and read nothing, until that fails."""
+    while True:
+        client.sendall(b"GET /v1/models/tiny HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(pause_s)
+
+
 def until(true: Callable[[], bool]) -> None:
     for _ in range(3000):
         if true():
@@ -335,6 +342,15 @@ def test_a_body_too_big_is_refused_before_it_is_read(serve: Callable[..., str]) 
     assert Client(address).ask(body=b"[[1, 2, 3]" + b" " * 989 + b"]")[0] == 200
 
 
+def test_json_is_bounded_more_tightly_than_bytes(serve: Callable[..., str]) -> None:
+    client = Client(serve(session(), replace(LOCAL, max_json_bytes=100)))
+    status, _, told = client.ask(body=b"[1, 2, 3" + b" " * 100 + b"]")
+    assert (status, told["error"]["reason"]) == (413, "too-large")
+    assert "send the bare bytes" in told["error"]["detail"]
+    raw = np.ones((20, 3), "<f4").tobytes()
+    assert client.ask(body=raw, Content_Type="application/octet-stream")[0] == 200
+
+
 def test_a_client_that_expects_a_word_first_gets_it(serve: Callable[..., str]) -> None:
     with raw_socket(serve(session())) as client:
         client.sendall(
@@ -344,6 +360,19 @@ def test_a_client_that_expects_a_word_first_gets_it(serve: Callable[..., str]) -
         assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(ROW)
         assert received(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_reads_no_answer_is_given_up(serve: Callable[..., str]) -> None:
+    address = serve(session(), replace(LOCAL, request_s=0.5, idle_s=30))
+    with raw_socket(address) as deaf:
+        deaf.settimeout(0.2)
+        with pytest.raises((TimeoutError, ConnectionError)):
+            flood(deaf, pause_s=0)  # what it does not read fills the socket; then nothing more is taken from it
+        assert Client(address).ask()[0] == 200
+        deaf.settimeout(60)
+        with pytest.raises(ConnectionError):
+            flood(deaf, pause_s=0.05)
+    assert Client(address).ask()[0] == 200
 
 
 def test_requests_sent_ahead_are_answered_in_order(serve: Callable[..., str]) -> None:

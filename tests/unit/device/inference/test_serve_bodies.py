@@ -66,6 +66,15 @@ def test_the_begin_of_a_sequence_is_said_beside_the_inputs() -> None:
     assert parse(request(raw, RAW, begins="true"), ONE).begins
 
 
+def test_texts_are_texts() -> None:
+    colour = manifest(inputs=(TensorSpec("colour", "string", (-1, 1), features=("colour of it",)),))
+    for document in (["red"], {"colour": ["red"]}, {"colour of it": "red"}):
+        asked = rows(document, colour)
+        assert (asked.single, values(asked, "colour")) == (True, [["red"]])
+    with pytest.raises(Refusal, match="no raw form"):
+        parse(request(b"red", RAW), colour)
+
+
 def test_null_is_a_missing_value() -> None:
     assert np.isnan(rows([1, None, 3]).rows[0]["x"][1])
 

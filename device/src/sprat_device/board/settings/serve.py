@@ -44,6 +44,9 @@ class ServeSettings:
         0.0, values.number(0, 1000), "waits so long for more rows of a batch, but never for a request that comes alone"
     )
     max_body_bytes: int = setting(4 * 1024 * 1024, values.integer(1, 1024**3), "of one request; more is answered 413")
+    max_json_bytes: int = setting(
+        1024 * 1024, values.integer(1, 1024**3), "of one request in JSON, whose parsing keeps everything else waiting"
+    )
     time_limit_s: float = setting(5.0, values.number(0.01, 3600), "until an answer; later is answered 504")
     request_s: float = setting(
         10.0, values.number(0.1, 600), "within which a request must arrive, and its answer leave"

@@ -11,7 +11,7 @@ import socket
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from sprat_device.inference.serve.wire import CONTINUE, MAX_HEAD, Head, Refusal, Request, Response, parse_head
+from sprat_device.inference.serve.wire import CONTINUE, JSON, MAX_HEAD, Head, Refusal, Request, Response, parse_head
 
 if TYPE_CHECKING:
     from sprat_device.board.settings.serve import ServeSettings
@@ -125,17 +125,25 @@ class Connection:
         head = parse_head(bytes(self._came[:end]))
         del self._came[: end + 4]
         self._keep = head.keep
-        most = self._limits.max_body_bytes
-        if head.length > most:
-            raise Refusal(
-                413, "too-large", f"body of {head.length} bytes, at most {most} are taken (serve.max_body_bytes)"
-            )
+        self._require_room(head)
         if head.expects and len(self._came) < head.length:
             # A client that is not told sends its body after a moment all the same.
             with contextlib.suppress(OSError):
                 self.socket.send(CONTINUE)
         self._head = head
         return True
+
+    def _require_room(self, head: Head) -> None:
+        whole, json = self._limits.max_body_bytes, self._limits.max_json_bytes
+        if head.length > whole:
+            raise Refusal(
+                413, "too-large", f"body of {head.length} bytes, at most {whole} are taken (serve.max_body_bytes)"
+            )
+        if head.content_type == JSON and head.length > json:
+            raise Refusal(
+                413, "too-large",
+                f"{head.length} bytes of JSON, at most {json} are taken (serve.max_json_bytes); send the bare bytes",
+            )  # fmt: skip
 
     def _enter(self, phase: Phase, now_s: float) -> None:
         self.phase = phase
