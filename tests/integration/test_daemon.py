@@ -141,6 +141,16 @@ def test_a_second_signal_ends_at_once(state: Path, start: Start) -> None:
     assert (_runs(state)["starts"], _runs(state)["crashes"]) == (2, 1)
 
 
+def test_a_state_folder_of_a_newer_agent_is_refused_in_one_line_and_left(state: Path, start: Start) -> None:
+    (state / "state.json").write_text('{"schema": "sprat.state/1", "layout": 9, "oldest": 9, "agent": "7.0"}')
+    before = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
+    agent = start(state)
+    assert agent.process.wait(60) == 4
+    assert agent.log.splitlines()[-1].startswith(f"sprat-device: {state}: written by agent 7.0 in layout 9")
+    left = {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and path.name != "lock"}
+    assert left == before
+
+
 def test_settings_follow_the_file(linked: Path, hub: Asker, start: Start) -> None:
     agent = start(linked)
     agent.says("uplink: connected")

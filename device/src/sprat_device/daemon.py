@@ -56,8 +56,8 @@ def run(state: Path) -> int:
     with alone.hold(state):
         _LOG.info("%s starts, state in %s", identity.device, state)
         files = _files(state)
-        _make_scratch(state, files)
         layout.prepare(state, files, agent=VERSION)
+        _make_scratch(state, files)
         clock = SystemClock(settings.clock_state)
         runs = Runs(state, files, boot_id=clock.boot_id)
         runs.begin()

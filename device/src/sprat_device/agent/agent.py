@@ -45,7 +45,8 @@ _SELDOM_S: Final = 5.0
 _STREAMS_END_S: Final = 1.0
 _WRITER_ENDS_S: Final = 1.0
 _UPLINK_ENDS_S: Final = 0.7
-"""Together with half a second of the outputs and one of the captures less than the five seconds within which the agent ends, whatever a source, the disk or the broker does."""
+"""Together with half a second of the outputs and one of the captures less than the five seconds within which the agent
+ends, whatever a source, the disk or the broker does."""
 
 
 class Ending(Enum):
