@@ -21,7 +21,7 @@ from tests.samples import no_passphrase
 from sprat.publish.keys import KeyFolder, parse_public
 from sprat.publish.repository import initial_metadata
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("joins")]
 
 
 @pytest.fixture(scope="module")
