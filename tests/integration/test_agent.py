@@ -18,7 +18,7 @@ from tests.spools import open_spool
 from tests.transports import ListTransport
 from tests.unit.device.inference import bundles as tiny
 
-from sprat_device.agent import Agent, Inbox
+from sprat_device.agent import Agent, Ending, Inbox
 from sprat_device.board.settings import DeviceSettings, InputSettings, TelemetrySettings
 from sprat_device.contract import twin
 from sprat_device.contract.errors import MachineLacks
@@ -251,3 +251,10 @@ def test_an_offer_for_a_model_that_is_not_pinned_is_told_and_left(world: World) 
     life.run()
     assert life.last.running == ""
     assert (life.reports[-1].applied_incarnation, life.reports[-1].applied_version) == ("i", world.version)
+
+
+def test_a_disk_that_can_be_written_again_begins_the_agent_anew(world: World) -> None:
+    life = world.start()
+    life.agent._healed = lambda: True
+    assert life.agent.run(lambda: False) is Ending.RESTART
+    assert world.start().agent.run(lambda: True) is Ending.STOPPED

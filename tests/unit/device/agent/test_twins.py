@@ -1,0 +1,36 @@
+"""What the hub desires is kept before it counts, also on a disk that is full for a while."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.disk import FullDisk
+
+from sprat_device.agent.twins import DesiredState
+from sprat_device.board.files import OsFiles
+from sprat_device.contract.twin import Desired
+
+
+def _desired(version: int, incarnation: str = "i") -> Desired:
+    return Desired(incarnation=incarnation, version=version, log_level="debug")
+
+
+def test_a_newer_state_or_another_incarnation_is_taken_and_outlives_a_restart(tmp_path: Path) -> None:
+    state = DesiredState(tmp_path, OsFiles())
+    assert state.take(_desired(3))
+    assert not state.take(_desired(3))
+    assert not state.take(_desired(2))
+    assert state.take(_desired(1, "restored"))
+    assert DesiredState(tmp_path, OsFiles()).current == _desired(1, "restored")
+
+
+def test_what_the_disk_does_not_take_waits_for_it_and_does_not_count_before(tmp_path: Path) -> None:
+    disk = FullDisk(room=10)
+    state = DesiredState(tmp_path, disk)
+    assert not state.take(_desired(3))
+    assert (state.current.version, state.keep()) == (0, False)
+    assert not state.take(_desired(4))
+    disk.room = 100_000
+    assert state.keep()
+    assert state.current == DesiredState(tmp_path, OsFiles()).current == _desired(4)
+    assert not state.keep()
