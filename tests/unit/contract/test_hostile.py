@@ -15,7 +15,20 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sprat_device.contract import acks, arrays, enrolment, frame, manifest, records, release, summary, topics, twin
+from sprat_device.contract import (
+    acks,
+    arrays,
+    capture,
+    enrolment,
+    frame,
+    manifest,
+    records,
+    release,
+    shadow,
+    summary,
+    topics,
+    twin,
+)
 from sprat_device.contract.errors import BundleRefused, ContractError
 
 VALID = Path(__file__).parents[2] / "contract" / "valid"
@@ -38,6 +51,17 @@ def loaded(parse: Callable[[object], object]) -> Callable[[bytes], object]:
     return read
 
 
+def unpacked(parse: Callable[[object], object]) -> Callable[[bytes], object]:
+    def read(raw: bytes) -> object:
+        try:
+            document = msgpack.unpackb(raw)
+        except (ValueError, TypeError, msgpack.exceptions.UnpackException):
+            return None
+        return parse(document)
+
+    return read
+
+
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "frame": read_frame,
     "manifest": manifest.parse,
@@ -51,6 +75,8 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "request": loaded(enrolment.parse_request),
     "answer": loaded(enrolment.parse_answer),
     "summary": loaded(summary.parse),
+    "capture": unpacked(capture.parse),
+    "shadow": loaded(shadow.parse),
 }
 JSON_KINDS = ("manifest", "release", "desired", "reported", "ack")
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +107,7 @@ def test_a_straight_line_is_taken_away_whole_and_nothing_else(rows: int, slope: 
         ([step("resize", height=0, width=3)], Reason.BAD_BUNDLE, "an integer from 1 to 16384"),
         ([step("resize", height=3, width=3, method="cubic")], Reason.BAD_BUNDLE, "expected nearest or bilinear"),
         ([step("normalise", std=[1, 0])], Reason.BAD_BUNDLE, "std must be above zero"),
+        ([step("scale", scale=[1, 1e300])], Reason.BAD_BUNDLE, "no float32 holds"),
         ([step("scale", scale="2")], Reason.BAD_BUNDLE, "a finite number"),
         ([step("window", rows=3, resample=True)], Reason.BAD_BUNDLE, "rate_hz above zero"),
     ],
@@ -131,6 +133,38 @@ def test_whatever_comes_is_taken_or_named_by_its_step(name: str, odd: Array) -> 
     except StepFailed as exc:
         said = str(exc)
     assert said.startswith(name)
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=5,
+)
+WORDS = (
+    "height",
+    "width",
+    "method",
+    "scale",
+    "offset",
+    "mean",
+    "std",
+    "rows",
+    "hop",
+    "rate_hz",
+    "resample",
+    "channels",
+)
+
+
+@given(
+    name=st.sampled_from(["window", *STEPS]) | ANY,
+    parameters=st.dictionaries(st.sampled_from(WORDS), ANY, max_size=4),
+)
+def test_any_parameters_are_a_step_or_a_refusal(name: Any, parameters: dict[str, Any]) -> None:
+    made = None
+    with contextlib.suppress(BundleRefused):
+        made = read([{"step": name, **parameters}], "x")
+    assert made is None or bool(made.steps) != bool(made.window)
 
 
 def test_too_many_channels_are_named() -> None:

@@ -126,9 +126,14 @@ def _numbers(fields: Fields, key: str, default: float) -> npt.NDArray[np.float32
 
 
 def _vector(raw: object) -> npt.NDArray[np.float32]:
-    if isinstance(raw, list | tuple):
-        return np.array([number(value, f"[{i}]") for i, value in enumerate(raw)], np.float32)
-    return np.array(number(raw, "value"), np.float32)
+    values = (
+        [number(value, f"[{i}]") for i, value in enumerate(raw)]
+        if isinstance(raw, list | tuple)
+        else number(raw, "value")
+    )
+    if np.max(np.abs(values), initial=0.0) > np.finfo(np.float32).max:
+        raise ContractError("a number that no float32 holds")
+    return np.array(values, np.float32)
 
 
 def _broadcast(step: str, array: Array, work: Callable[[Array], Array]) -> Array:
