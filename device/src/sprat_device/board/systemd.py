@@ -44,6 +44,8 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 # Only to ask whether the clock is set; without CAP_SYS_TIME it cannot be changed.
 SystemCallFilter=adjtimex clock_adjtime
+# A shadow stands back behind the agent; without CAP_SYS_NICE nobody comes forward again.
+SystemCallFilter=nice setpriority sched_setscheduler
 SystemCallErrorNumber=EPERM
 """
 

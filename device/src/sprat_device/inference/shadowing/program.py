@@ -100,8 +100,9 @@ def bound_memory(most: int) -> None:
     A bound on all that is mapped would count libraries that are never touched; the agent watches what is resident.
     """
     room = max(_LEAST_ROOM, most - resident_kib() * 1024)
-    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + room, mapped + room))
+    with suppress(OSError, ValueError):  # a sandbox may forbid it: then the agent's watch is all there is
+        mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + room, mapped + room))
 
 
 def _reply(session: Session, inputs: dict[str, Any]) -> dict[str, object]:
