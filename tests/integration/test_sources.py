@@ -338,9 +338,10 @@ class Gauge:
     def __init__(self, options):
         self.left = options["count"]
         self.value = options["value"]
+        self.end = SystemExit if options.get("exits") else RuntimeError
     def read(self, timeout_s):
         if not self.left:
-            raise RuntimeError("the sensor is warm")
+            raise self.end("the sensor is warm")
         self.left -= 1
         return {"a": self.value, "b": 2, "c": 3}
     def close(self):
@@ -369,6 +370,13 @@ def test_a_plug_in_that_raises_is_told_and_begun_anew(open_line: Callable[..., L
     assert rows(found) == [[7, 2, 3]] * 3
     assert [reading.begins for reading in found] == [False, False, True]
     assert line.told[0] == ("source-failed", {"detail": "plug-in gauge: RuntimeError: the sensor is warm"})
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plug_in_that_wants_to_end_the_process_ends_only_itself(open_line: Callable[..., Line]) -> None:
+    line = open_line(kind="plugin", plugin="gauge", options={"count": 1, "value": 7, "exits": True})
+    assert len(line.read(2)) == 2
+    assert line.told[0] == ("source-failed", {"detail": "plug-in gauge: SystemExit: the sensor is warm"})
 
 
 @pytest.mark.usefixtures("plugins")

@@ -31,22 +31,22 @@ class Plugin:
         self._name = name
         try:
             self._sink: PluginSink = found(GROUP, name)(options)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise self._trouble(exc) from exc
 
     def give(self, told: Told) -> None:
         """Hand over one prediction."""
         try:
             self._sink.give(told.document)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise self._trouble(exc) from exc
 
     def close(self) -> None:
         """Close it."""
         try:
             self._sink.close()
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise self._trouble(exc) from exc
 
-    def _trouble(self, exc: Exception) -> OSError:
+    def _trouble(self, exc: BaseException) -> OSError:
         return OSError(f"plug-in {self._name}: {type(exc).__name__}: {exc}")

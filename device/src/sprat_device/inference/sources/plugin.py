@@ -85,5 +85,5 @@ class Plugin:
                         self._waiting.put(Item(self._clock.monotonic_us(), self._clock.wall_us(), values=values))
             finally:
                 source.close()
-        except Exception as exc:  # noqa: BLE001
+        except (Exception, SystemExit) as exc:  # noqa: BLE001
             self._waiting.gone(f"plug-in {self._name}: {type(exc).__name__}: {exc}")
