@@ -94,7 +94,7 @@ def test_one_line_brings_a_fresh_board_into_the_fleet_and_the_hub_upgrades_it(
         assert up.returncode == 0, up.stderr + board.journal
         assert json.loads(up.stdout)["agent"] == "7.7.7"
         stale = paste(FakeBoard(tmp_path / "later"), made["setup"])
-        assert "404" in one_line(stale, 1), "the agent that the line names is not there any more"
+        assert "no wheelhouse here has it any more; make another token" in one_line(stale, 1)
     finally:
         house.rename(tmp_path / "new")
         (tmp_path / "old").rename(house)

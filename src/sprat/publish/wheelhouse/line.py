@@ -14,8 +14,8 @@ from sprat_device.contract.wheelhouse import AGENT_PATH
 
 _PROGRAM: Final = ";".join((
     "import hashlib,ssl,sys,tempfile,urllib.request as u",
-    # One line for an error, as everywhere.
-    'sys.excepthook=lambda k,e,t:print("sprat:",e,file=sys.stderr)',
+    # One line for an error, as everywhere; where the hub said no, with the hub's own sentence.
+    'sys.excepthook=lambda k,e,t:print("sprat:",e,e.read(500).decode() if hasattr(e,"read") else "",file=sys.stderr)',
     'sys.version_info<(3,11) and sys.exit("sprat: the agent needs Python 3.11 or newer")',
     "H,S=sys.argv[1:3]",
     # Without trust: the comparison is what counts.
