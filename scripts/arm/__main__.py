@@ -53,7 +53,8 @@ def run(machines: Sequence[Machine], parts: Sequence[str], work: Path, table: Ta
     shell = Shell(lambda _line: None)
     with ThreadPoolExecutor() as pool:
         _say("Debian userlands with the device's wheel; bundles for them, built on this host")
-        building = pool.submit(bundles.build_all, shell, machines, userland.ROOT / "models", work / "built", table)
+        wanted = machines if {"golden", "field"} & set(parts) else ()
+        building = pool.submit(bundles.build_all, shell, wanted, userland.ROOT / "models", work / "built", table)
         boards = [board for found in pool.map(lambda one: _boards(one, work, table), machines) for board in found]
         built = building.result()
     first = [board for board in boards if board.is_first]
