@@ -22,6 +22,7 @@ from sprat.hub.store.rows import Device
 from sprat.hub.store.telemetry_values import HOUR_US, DriftRow, LedgerRow
 from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
 from sprat_device.contract.phases import InstallPhase, Lane, Reason
+from sprat_device.contract.sketch import psi
 from sprat_device.contract.twin import (
     Desired,
     Installed,
@@ -156,6 +157,16 @@ def test_drift_is_told_only_where_there_is_enough_of_it() -> None:
     assert moved is not None
     assert calm is not None
     assert moved > 0.2 > calm
+
+
+def test_a_shift_that_chance_gives_with_few_training_rows_is_none() -> None:
+    # 40 training rows in ten bins: two samples of one distribution differ by more than the usual limit of 0.2.
+    reference = np.array([8, 1, 5, 2, 6, 3, 4, 4, 1, 6], np.int64)
+    row = DriftRow(0, OLD, "a", (30,) * 10)
+    assert psi(reference, np.array(row.counts)) > 0.2
+    assert drift_map(OLD, [row], {"a": reference}, last_us=0, hours=1).rows == (("a", (0.0,)),)
+    many = drift_map(OLD, [row], {"a": reference * 1000}, last_us=0, hours=1)
+    assert many.rows[0][1][0] == pytest.approx(psi(reference * 1000, np.array(row.counts)))
 
 
 def test_trouble_is_as_old_as_it_was_first_noticed(lab: Lab) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sprat.hub.queries.signals import DriftMap, FleetSignals, Latency, Signals
 from sprat.hub.store.telemetry import TelemetryStore
 from sprat.hub.store.telemetry_values import HOUR_US, MINUTE_US, DriftRow, HealthRow, MinuteRow
-from sprat_device.contract.sketch import LogHistogram, merged, psi
+from sprat_device.contract.sketch import LogHistogram, merged, psi, psi_noise
 
 KEPT_S: Final = 3.0
 WINDOW_MINUTES: Final = 60
@@ -134,7 +134,10 @@ def drift_map(
         counts = np.asarray(row.counts, np.int64)
         if reference is None or reference.shape != counts.shape or counts.sum() < MIN_COUNT_PER_BIN * len(counts):
             continue
-        cells[row.feature][row.hour_us] = psi(reference, counts)
+        shift = psi(reference, counts)
+        # What chance alone gives with so few training rows or readings is no shift, however large the figure.
+        by_chance = psi_noise(len(counts), int(reference.sum()), int(counts.sum()))
+        cells[row.feature][row.hour_us] = shift if shift > by_chance else 0.0
     named = [(feature, tuple(by_hour.get(slot) for slot in slots)) for feature, by_hour in cells.items()]
     named.sort(key=lambda row: (-max((v for v in row[1] if v is not None), default=0.0), row[0]))
     return DriftMap(bundle=bundle, slots_us=slots, rows=tuple(named))
