@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from sprat.errors import WrongUse
 from sprat_device.contract.manifest import Manifest
+from sprat_device.inference.preparing import as_taken
 from sprat_device.inference.session import Session
 from sprat_device.inference.tensors import reading_dtype
 
 
 class Model:
-    """A loaded bundle; inputs are readings in the declared units, one row or many."""
+    """A loaded bundle; inputs are what a sensor gives, in the declared units, one row or many."""
 
     def __init__(self, bundle: Path, *, runtime: str | None = None) -> None:
         # The artifact is extracted into a folder that lives as long as this object.
@@ -64,10 +65,13 @@ class Model:
             rows[spec.name] = array[None] if array.ndim == len(spec.shape) - 1 else array
         return rows
 
-    def _answer(self, reading: Mapping[str, npt.NDArray[Any]], row: int) -> dict[str, Any]:
-        if reason := self._session.check_input(reading):
+    def _answer(self, inputs: Mapping[str, npt.NDArray[Any]], row: int) -> dict[str, Any]:
+        reading = as_taken(inputs, self._session.prepare)
+        if reading.fault is not None:
+            raise WrongUse(f"row {row}: {reading.fault.detail} ({reading.fault.reason})")
+        if reason := self._session.check_input(reading.inputs):
             raise WrongUse(f"row {row}: {reason}; the manifest's inputs say shape, dtype and range")
-        label, outputs = self._session.predict(reading)
+        label, outputs = self._session.predict(reading.inputs)
         labels = self.manifest.labels
         return {"label": label, "name": labels[label] if 0 <= label < len(labels) else "", "outputs": outputs}
 

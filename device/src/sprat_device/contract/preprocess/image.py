@@ -1,4 +1,7 @@
-"""Images: resizing and gray, in numpy alone. Integers stay integers, rounded to the nearest."""
+"""Images: resizing and gray, in numpy alone.
+
+What is computed is float32 and not rounded, so it is the same whether the pixels come as bytes, as JSON or as floats.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,14 @@ class Resize:
         self._rows = self._columns = _Axis.of(1, 1)
 
     def __call__(self, image: Array) -> Array:
-        """Return the image in the size, with its dtype (float32 for floats)."""
+        """Return the image in the size: float32, or by `nearest` the pixels as they are."""
         if image.shape[:2] != self._source:
             self._source = image.shape[0], image.shape[1]
             self._rows, self._columns = _Axis.of(self._source[0], self._height), _Axis.of(self._source[1], self._width)
         if self._method == NEAREST:
             return image[self._rows.nearest[:, None], self._columns.nearest]
         down = self._rows.mixed(image.astype(np.float32), axis=0)
-        return like(self._columns.mixed(down, axis=1), image.dtype)
+        return self._columns.mixed(down, axis=1)
 
 
 class _Axis:
@@ -66,12 +69,12 @@ class _Axis:
 
 def gray(image: Array) -> Array:
     """Return [height, width, 1] of [height, width, 3] in red, green and blue."""
-    return like((image.astype(np.float32) @ _LUMA)[..., None], image.dtype)
+    light: Array = image.astype(np.float32) @ _LUMA
+    return light[..., None]
 
 
-def like(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return values in an integer dtype, rounded and within its bounds; floats as float32."""
-    if dtype.kind == "f":
-        return values
+def rounded(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Return values in an integer dtype: rounded to the nearest (half to even), and within its bounds."""
     bounds = np.iinfo(dtype)
-    return np.clip(np.rint(values), bounds.min, bounds.max).astype(dtype)
+    whole: Array = np.clip(np.rint(values), bounds.min, bounds.max).astype(dtype)
+    return whole

@@ -17,6 +17,7 @@ from sprat_device.contract.preprocess import image
 
 Array = npt.NDArray[Any]
 Apply = Callable[[Array], Array]
+_WHOLE: Final = ("uint8", "int8", "int16")
 
 
 class StepFailed(ValueError):
@@ -78,6 +79,20 @@ def _normalise(fields: Fields) -> Apply:
     return lambda array: _broadcast("normalise", array, lambda values: (values - mean) / std)
 
 
+def _round(fields: Fields) -> Apply:
+    name = fields.text("dtype", default="uint8", max_length=16)
+    if name not in _WHOLE:
+        raise ContractError(f"round: dtype {name!r}, expected one of {', '.join(_WHOLE)}")
+    dtype = np.dtype(name)
+
+    def whole(array: Array) -> Array:
+        if array.dtype.kind not in "biuf" or not np.all(np.isfinite(array)):
+            raise StepFailed(f"round: {array.dtype} of shape {_shown(array)}, expected finite numbers")
+        return image.rounded(array, dtype)
+
+    return whole
+
+
 def _remove_mean(_fields: Fields) -> Apply:
     def remove_mean(array: Array) -> Array:
         values = _rows(array, "remove-mean").astype(np.float64)
@@ -110,6 +125,7 @@ STEPS: Final[Mapping[str, Callable[[Fields], Apply]]] = {
     "channels-first": _first,
     "scale": _scale,
     "normalise": _normalise,
+    "round": _round,
     "remove-mean": _remove_mean,
     "detrend": _detrend,
 }
