@@ -124,6 +124,38 @@ def test_cut_while_reverting_goes_back_to_the_old_bundle(world: World) -> None:
         assert ReleaseFloors(OsFiles(), state).of(MODEL) == world.first.release_seq
 
 
+@pytest.mark.parametrize("phase", [Phase.FETCHING, Phase.TRIAL])
+def test_cut_while_an_offer_is_taken_back(world: World, phase: Phase) -> None:
+    def begin(board: Board) -> None:
+        board.installer.boot()
+        board.installer.offer(MODEL, world.second)
+        if phase is Phase.TRIAL:
+            board.run_until_trial()
+        assert board.record.phase is phase
+
+    files = CuttingFiles()
+    board = Board(world.device(f"back-{phase}"), world.publisher, files=files)
+    begin(board)
+    before = files.operations
+    board.installer.withdraw(MODEL)
+    assert files.operations > before
+    for cut_at in range(before + 1, files.operations + 1):
+        state = world.device(f"back-{phase}-{cut_at}")
+        cutting = Board(state, world.publisher, files=CuttingFiles(cut_at))
+        begin(cutting)
+        with pytest.raises(PowerCut):
+            cutting.installer.withdraw(MODEL)
+        again = Board(state, world.publisher)
+        again.installer.boot()
+        again.installer.withdraw(MODEL)  # the twin still offers nothing
+        again.run_until_trial()
+        active = again.installer.active(MODEL)
+        assert again.record.phase is (Phase.REVERTED if phase is Phase.TRIAL else Phase.IDLE)
+        assert active is not None
+        assert active[0].bundle == world.first.bundle
+        assert active[1].exists()
+
+
 @pytest.mark.parametrize("loss", [Loss.LOST, Loss.TORN])
 def test_every_cut_of_a_devices_first_install(world: World, loss: Loss) -> None:
     """A device that never had a bundle runs none or the new one, and never ends up locked out."""

@@ -63,6 +63,7 @@ def start(
     max_p95_ratio: Annotated[float, typer.Option(min=0, help="p95 latency against before; 0 leaves it out.")] = 0.0,
     deadline: Annotated[int, typer.Option(min=1, help="Seconds that a wave may take.")] = 86_400,
     on_failure: Annotated[str, typer.Option(help="pause or abort.")] = "pause",
+    urgent: Annotated[bool, typer.Option("--urgent", help="Do not wait for the hub's maintenance windows.")] = False,
     hub: HubOption = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -77,7 +78,9 @@ def start(
     }  # fmt: skip
     spec = _spec(release, channel, wave, device, label)
     with connect(hub) as client:
-        draft = client.create_rollout(spec | {"gates": gates, "deadline_s": deadline, "on_failure": on_failure})
+        draft = client.create_rollout(
+            spec | {"gates": gates, "deadline_s": deadline, "on_failure": on_failure, "urgent": urgent}
+        )
         started = client.act_on_rollout(draft["id"], "start")
     Output(json, quiet).result(started, f"{started['id']}: {started['phase']}, {len(started['devices'])} devices")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sprat.errors import Refused, SpratError
 from sprat.hub.fleet.twins import Twins
 from sprat.hub.rollouts.dispatch import Dispatcher
 from sprat.hub.store.fleet import FleetStore
-from sprat.hub.store.rollout_values import Cohort, Gates, MemberStatus, Spec, Wave
+from sprat.hub.store.rollout_values import Cohort, Gates, MemberStatus, Spec, Wave, parse_spec
 from sprat.hub.store.rollouts import RolloutStore
 from sprat.hub.store.rows import Device, PublishedRelease
 from sprat.hub.store.telemetry import TelemetryStore
@@ -101,6 +102,18 @@ def test_a_release_that_is_not_listed_gets_no_rollout(hub: Hub) -> None:
     hub.fleet.releases.withdraw(CANARY, DIGITS, 2, SIGNED.target, hub.now_us)
     with pytest.raises(Refused, match="not-listed: release 2 of digits is not listed in canary"):
         hub.dispatcher.create(SPEC, "me")
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_an_urgent_rollout_makes_urgent_offers(hub: Hub, urgent: bool) -> None:
+    spec = replace(SPEC, urgent=urgent)
+    assert parse_spec(spec.dump()) == spec
+    hub.dispatcher.start(hub.dispatcher.create(spec, "me").id, "me")
+    hub.says("d1")
+    hub.tick()
+    desired = hub.fleet.desired.get(DeviceId("d1"))
+    assert desired is not None
+    assert desired.offers[DIGITS].urgent is urgent
 
 
 def test_wave_after_wave_to_the_end(hub: Hub) -> None:

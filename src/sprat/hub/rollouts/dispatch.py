@@ -154,7 +154,8 @@ class Dispatcher:
 
     def _offer(self, rollout: Rollout, device: DeviceId, target: str, bundle: Digest) -> None:
         spec = rollout.spec
-        self._twins.offer(device, spec.model, Offer(rollout.id, spec.channel, spec.release_seq, target, bundle))
+        offer = Offer(rollout.id, spec.channel, spec.release_seq, target, bundle, urgent=spec.urgent)
+        self._twins.offer(device, spec.model, offer)
 
     def _withdraw(self, rollout: Rollout, device: DeviceId) -> None:
         desired = self._fleet.desired.get(device)

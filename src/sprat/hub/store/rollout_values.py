@@ -60,6 +60,8 @@ class Spec:
     gates: Gates = Gates()
     deadline_s: int = 24 * 3600
     on_failure: OnFailure = OnFailure.PAUSE
+    urgent: bool = False
+    """The hub's maintenance windows do not hold its offers up; the devices' own still do."""
 
     def dump(self) -> dict[str, Any]:
         """Return it as it is written."""
@@ -167,6 +169,7 @@ def parse_spec(raw: object) -> Spec:
         gates=fields.value("gates", _gates, default=Gates()),
         deadline_s=fields.integer("deadline_s", minimum=1, maximum=366 * 86400, default=24 * 3600),
         on_failure=fields.value("on_failure", lambda value: OnFailure(str(value)), default=OnFailure.PAUSE),
+        urgent=fields.boolean("urgent", default=False),
     )
     _nothing_else(fields, "rollout")
     shares = [wave.percent for wave in spec.waves if wave.percent]
