@@ -85,16 +85,19 @@ def test_that_it_works_is_kept_until_a_version_changes(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(health, "examine", examine)
     monkeypatch.setattr(runtimes, "available", lambda: {"litert": "2.3", "onnx": "1.31"})
-    assert health.usable(tmp_path) == {"litert": "2.3"}
+    assert health.usable(health.known(tmp_path)) == {"litert": "2.3"}
     bad.clear()
-    assert health.usable(tmp_path) == {"litert": "2.3", "onnx": "1.31"}  # a failure may have been the moment
-    assert health.usable(tmp_path) == {"litert": "2.3", "onnx": "1.31"}
+    assert health.usable(health.known(tmp_path)) == {
+        "litert": "2.3",
+        "onnx": "1.31",
+    }  # a failure may have been the moment
+    assert health.usable(health.known(tmp_path)) == {"litert": "2.3", "onnx": "1.31"}
     assert asked == ["litert", "onnx", "onnx"]
     monkeypatch.setattr(runtimes, "available", lambda: {"litert": "2.4", "onnx": "1.31"})
     assert len(health.known(tmp_path)) == 2
     assert asked == ["litert", "onnx", "onnx", "litert", "onnx"]
     (tmp_path / "runtimes.json").write_text('{"versions"')
-    assert len(health.usable(tmp_path)) == 2
+    assert len(health.usable(health.known(tmp_path))) == 2
 
 
 def test_xnnpack_is_chosen_by_a_setting_and_said_where_it_cannot_be(models: Path, tflite_python: str) -> None:

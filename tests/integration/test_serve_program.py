@@ -141,6 +141,7 @@ def test_a_state_folder_is_served_by_its_settings(bundle: Path, tmp_path: Path) 
         ([], 2, "expected one of them"),
         (["absent.sprat"], 2, "absent.sprat: cannot be read"),
         (["--state", "."], 2, "no model has an installed bundle"),
+        (["BUNDLE", "BUNDLE", "--listen", "127.0.0.1:0"], 2, "'tiny' has several bundles"),
         (["absent.sprat", "--listen", "0.0.0.0:1"], 2, "reachable from other machines"),
         (["absent.sprat", "--listen", "nowhere"], 2, "HOST:PORT"),
         (["BUNDLE", "--listen", "192.0.2.1:1", "--exposed", "--token-file", "token"], 4, "cannot listen there"),

@@ -126,6 +126,16 @@ def test_changed_settings_are_followed(rig: Rig, tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+def test_a_defect_of_a_model_is_told_to_who_started_it() -> None:
+    def fail(_inputs: Any) -> Any:
+        raise ZeroDivisionError
+
+    ended = threading.Event()
+    with served([(session(fail), 3)], replace(LOCAL, time_limit_s=0.2), on_defect=ended.set) as address:
+        assert ask(address, "/v1/models/tiny/predict", ROW)[0] == 504
+        assert ended.wait(60)
+
+
 def test_clients_that_come_and_go_leave_nothing_behind() -> None:
     chance = random.Random(1)  # noqa: S311 - no secret
     whole = b"POST /v1/models/tiny/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

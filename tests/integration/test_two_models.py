@@ -193,6 +193,39 @@ def test_two_models_and_three_inputs_answer_side_by_side(
         hub.close()
 
 
+def test_a_runtime_that_crashes_takes_only_its_own_model_along(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = agent.state
+    agent.ready()
+    agent.says("tiny: release 1")
+    assert agent.end() == 0
+    (state / "runtimes.json").unlink()  # as after an upgrade
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "onnxruntime.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    folder = tmp_path / "again"
+    folder.mkdir()
+    again = Agent(state, folder)
+    try:
+        again.says("is not used: crashed with signal 6")
+        again.says("double: release 5")
+        wait_for(lambda: ask(state, "double", "predict", "[1, 2]")[0] == 200, "an answer of the other model")
+        assert ask(state, "tiny", "predict", "[1, 2, 3]")[0] == 503
+        assert again.end() == 0
+    finally:
+        again.close()
+    monkeypatch.delenv("PYTHONPATH")
+    (tmp_path / "mended").mkdir()
+    mended = Agent(state, tmp_path / "mended")
+    try:
+        mended.says("tiny: release 1")
+        wait_for(lambda: ask(state, "tiny", "predict", "[1, 2, 3]")[0] == 200, "an answer, now that the runtime works")
+    finally:
+        mended.close()
+
+
 def test_an_address_that_is_taken_stops_nothing_else(agent: Agent, broker: Mosquitto, authority: TestAuthority) -> None:
     state = agent.state
     agent.ready()

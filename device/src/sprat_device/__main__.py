@@ -164,7 +164,7 @@ def _install(parsed: argparse.Namespace) -> int:
     from sprat_device.inference.runtimes import health
     from sprat_device.install.offline import install_folder
 
-    done = install_folder(parsed.state, parsed.folder, runtimes=health.usable(parsed.state))
+    done = install_folder(parsed.state, parsed.folder, runtimes=health.usable(health.known(parsed.state)))
     return _say(parsed, done, "\n".join(f"{model}: {what}" for model, what in done.items()) or "nothing to install")
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -96,9 +96,12 @@ def _compose(
     log: LogHandler,
     notifier: Notifier,
 ) -> Agent:
-    found = health.usable(state)
+    examined = health.known(state)
+    found = health.usable(examined)
     spool = _spool(state, settings)
     recorder = Recorder(spool, clock, settings.telemetry, kept_budget=KeptBudget(files, state / "budget.json"))
+    for broken in (each for each in examined if not each.ok):
+        recorder.event("runtime-fails", asdict(broken))
     trusted = TrustedClock(state, files=files, clock=clock)
 
     def secured() -> ssl.SSLContext:

@@ -21,7 +21,7 @@ from typing import Final
 from sprat_device.board import settings as settings_
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import DeviceSettings
-from sprat_device.contract.errors import SpratError, WrongUse
+from sprat_device.contract.errors import AgentFault, SpratError, WrongUse
 from sprat_device.inference.serve.inprocess import served
 from sprat_device.inference.session import Session
 from sprat_device.install.slots import Slots
@@ -55,11 +55,19 @@ def run(parsed: argparse.Namespace) -> int:
             (Session.open(path, cache=scratch, runtime=parsed.runtime, settings=settings.runtime), release_seq)
             for path, release_seq in _bundles(parsed.bundles, parsed.state)
         ]
-        with served(sessions, settings.serve, runtime=settings.runtime) as address:
+        defects: list[bool] = []
+
+        def on_defect() -> None:
+            defects.append(True)
+            stopping.set()
+
+        with served(sessions, settings.serve, runtime=settings.runtime, on_defect=on_defect) as address:
             models = [str(session.manifest.model) for session, _ in sessions]
             line = f"{', '.join(models)} at {address}"
             print(json.dumps({"address": address, "models": models}) if parsed.json else line, flush=True)  # noqa: T201 - the command's output
             stopping.wait()
+    if defects:
+        raise AgentFault("a thread ended by a defect, which the log above tells; start it anew")
     return 0
 
 

@@ -58,6 +58,7 @@ _BY_REASON: Final[Mapping[str, str]] = MappingProxyType({
     "missing": "Records that the device holds to be acked are not in the store.",
     "errors": "Many inputs became no prediction.",
     "drift": "Inputs or answers moved away from what the model was trained on.",
+    "runtime-fails": "An installed runtime does not run here and is not used. Read the detail; install it again.",
     "requests-refused": "More was asked of the device at once than may wait. Ask less often, or raise serve.queue.",
     "not-listening": "The device cannot listen where its settings say, and tries again. Look for another program there.",
     "hot": "The processor is too hot and may slow down.",

@@ -72,9 +72,8 @@ def known(state: Path | None) -> list[Health]:
     return health
 
 
-def usable(state: Path) -> dict[str, str]:
+def usable(health: Sequence[Health]) -> dict[str, str]:
     """Return the versions of the runtimes that work; one that does not is named in the log."""
-    health = known(state)
     for each in health:
         if not each.ok:
             _LOG.warning("%s %s is not used: %s", each.runtime, each.version, each.detail)
