@@ -61,6 +61,16 @@ _BY_REASON: Final[Mapping[str, str]] = MappingProxyType({
     "runtime-fails": "An installed runtime does not run here and is not used. Read the detail; install it again.",
     "requests-refused": "More was asked of the device at once than may wait. Ask less often, or raise serve.queue.",
     "not-listening": "The device cannot listen where its settings say, and tries again. Look for another program there.",
+    "agent-started": "The agent began. Its detail tells how the run before it ended.",
+    "agent-stopped": "The agent ended as it was asked to.",
+    "clock-jumped": "The device's wall clock was set. Frames before it are put right by its boot and its uptime.",
+    "thread-hangs": "A part of the agent makes no progress. Where a service manager watches it, it begins anew.",
+    "disk-failed": "The device's disk did not take a write; it is tried again. Look at its room and at the storage card.",
+    "settings-applied": "The device follows changed settings.",
+    "settings-refused": "The settings at the device cannot be read; the old ones count. Mend the file that the detail names.",
+    "settings-failed": "A part of the device's settings does not work. Read the detail; the rest counts.",
+    "restart-needed": "Changed settings count after a restart: sprat-device restarts with its service, or by command.",
+    "input-failed": "An input cannot be opened. Look at its settings and its source.",
     "hot": "The processor is too hot and may slow down.",
 })  # fmt: skip
 
