@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.brokers import Mosquitto, TestAuthority, make_broker
 
+from sprat_device.board import tls
 from sprat_device.board.clock import SystemClock
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import TelemetrySettings
@@ -311,3 +313,30 @@ def test_live_is_heard_by_who_listens(hub: Hub, device: Device) -> None:
         return hub.documents.get(Kind.LIVE) == b'{"label":"7"}'
 
     wait_for(heard, "the newest prediction")
+
+
+def test_a_certificate_that_was_renewed_is_shown_at_the_next_attempt(
+    tmp_path: Path, broker: Mosquitto, authority: TestAuthority
+) -> None:
+    certificate, key = authority.issue(DEVICE, days=(-20, -1))  # the broker refuses what has ended
+
+    def secured() -> ssl.SSLContext:
+        return tls.context(ca=authority.ca, certificate=certificate, key=key, trusted_us=lambda: 0)
+
+    clock, spool = SystemClock(), DiskSpool(OsFiles(), tmp_path / "spool", cap_bytes=4_000_000)
+    transport = MqttTransport(Endpoint("localhost", broker.port, DEVICE, secured))
+    uplink = Uplink(
+        DEVICE, spool, transport, clock, SETTINGS, on_desired=lambda _: None, on_command=lambda _: None, dice=lambda: 0.05
+    )  # fmt: skip
+    uplink.start()
+    try:
+        time.sleep(1)
+        assert not uplink.connected
+        certificate.write_bytes(b"damaged")  # costs attempts, and no thread
+        time.sleep(1)
+        assert uplink.alive
+        authority.issue(DEVICE)
+        wait_for(lambda: uplink.connected, "connected with the new certificate")
+    finally:
+        uplink.stop()
+        spool.close()

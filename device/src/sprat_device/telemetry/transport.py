@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from sprat_device.contract.errors import HubUnreachable
+from sprat_device.contract.errors import HubUnreachable, MachineLacks
 from sprat_device.contract.ids import DeviceId
 
 NO_SUBSCRIBERS: Final = 0x10
@@ -136,7 +136,11 @@ class MqttTransport:
     def connect(self, will: Will) -> None:
         """Begin to connect."""
         self.drop()
-        client = self._make_client(will)
+        try:
+            client = self._make_client(will)
+        except MachineLacks as exc:
+            # Predictions go on and wait; the next attempt reads the identity again.
+            raise HubUnreachable(str(exc)) from exc
         properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = SESSION_EXPIRY_S
         where = f"{self._endpoint.host}:{self._endpoint.port}"
