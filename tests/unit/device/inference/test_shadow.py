@@ -39,7 +39,7 @@ ORIGIN = Origin(MODEL, 1, DIGEST)
 SHADOW = Installed(Digest("cd" * 32), 2)
 SESSION = session()
 STREAM = session(described=replace(manifest(), state=State.KEPT))
-LONG_S = 30.0
+LONG_S = 120.0
 """No test waits so long unless something is broken."""
 
 
@@ -153,7 +153,7 @@ class Rig:
     def __init__(self, folder: Path, what: str, **settings: Any) -> None:
         self.recorder = Kept()
         self.offered: list[Offered] = []
-        usual = ShadowSettings(cpu_share=1.0, memory_bytes=64 * 1024 * 1024, timeout_s=5.0)
+        usual = ShadowSettings(cpu_share=1.0, memory_bytes=128 * 1024 * 1024, timeout_s=30.0)
         ports = Ports(
             settings=replace(usual, **settings), clock=SystemClock(ClockState.SYNCHRONISED), recorder=self.recorder,
             cache=folder, runtime=RuntimeSettings(), interval_s=3600, on_disagreement=self.offered.append,
