@@ -9,7 +9,7 @@ from typing import Final
 
 from sprat_device.board.clock import Clock, ClockSteps
 from sprat_device.board.notify import Notifier
-from sprat_device.inference.loop import Recorder
+from sprat_device.inference.telling import Recorder
 
 _LOG: Final = logging.getLogger("sprat.agent")
 _FEEDS: Final = 4

@@ -18,7 +18,7 @@ from sprat_device.board.settings import DeviceSettings
 from sprat_device.board.settings.device import KEYS, TABLES
 from sprat_device.contract.errors import SpratError
 from sprat_device.contract.twin import Desired, InputMode
-from sprat_device.inference.loop import Recorder
+from sprat_device.inference.telling import Recorder
 
 _LOG: Final = logging.getLogger("sprat.agent")
 

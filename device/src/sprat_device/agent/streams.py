@@ -23,13 +23,14 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import State
 from sprat_device.contract.records import Origin
 from sprat_device.contract.twin import Installed
-from sprat_device.inference.loop import Loop, Outcome, Watcher
+from sprat_device.inference.loop import Loop
 from sprat_device.inference.serve import OnDemand
 from sprat_device.inference.session import Session
 from sprat_device.inference.sinks import Outlets
 from sprat_device.inference.sources import Inlet, open_inlet
 from sprat_device.inference.sources.item import Tell
 from sprat_device.inference.sources.reading import Source
+from sprat_device.inference.telling import Outcome, Watcher
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 

@@ -14,8 +14,8 @@ from sprat_device.contract.errors import ContractError
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.twin import Desired, ShadowReport
 from sprat_device.inference.capturing import Capturer, CaptureWatcher
-from sprat_device.inference.loop import Watcher
 from sprat_device.inference.shadowing import Ports, Shadows
+from sprat_device.inference.telling import Watcher
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 

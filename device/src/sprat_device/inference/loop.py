@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,66 +26,18 @@ from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.inference.answers import Answer
 from sprat_device.inference.cache import PredictionCache
+from sprat_device.inference.loaded import Loaded
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources.reading import Reading, Reply, Source
 from sprat_device.inference.tally import Tally
+from sprat_device.inference.telling import Outcome, Recorder, Watcher
 
 MOST_AT_ONCE: Final = 32
 _EVENTS_PER_REASON: Final = 20
 """Per summary interval. A broken sensor must not push out of the spool what else happened; the summary has the count."""
 _UNFIT: Final = frozenset({Reason.INPUT_MISSING, Reason.INPUT_SHAPE, Reason.INPUT_DTYPE})
 """These say that bundle and source do not fit each other; a value that is not finite or out of range is the sensor's."""
-
-
-class Recorder(Protocol):
-    """Where records go; none of its methods waits."""
-
-    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
-        """Take one prediction."""
-        ...
-
-    def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
-        """Take one event."""
-        ...
-
-    def summary(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
-        """Take one summary."""
-        ...
-
-
-class Watcher(Protocol):
-    """Sees every prediction, in the loop's thread and after it was recorded; it never waits and never raises."""
-
-    def answered(self, session: Session, origin: Origin, reading: Reading, prediction: Prediction) -> None:
-        """Take note of one prediction and the reading that it answers."""
-        ...
-
-
-Outcome = Callable[[str, bool, int], None]
-"""Told by bundle digest whether it answered, and in how many microseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    session: Session
-    origin: Origin
-    tally: Tally
-    source: Source | None = None
-    cache: PredictionCache | None = None
-
-    def known(self, reading: Reading) -> tuple[bytes, Answer | None]:
-        """Return the key of a reading, and what was answered to an equal one before."""
-        if self.cache is None:
-            return b"", None
-        key = self.cache.key(reading.inputs)
-        return key, self.cache.find(key)
-
-    def kept(self, key: bytes, answer: Answer) -> Answer:
-        """Return an answer, remembered where there is a cache."""
-        if self.cache is not None:
-            self.cache.keep(key, answer)
-        return answer
 
 
 class Loop:
@@ -116,9 +67,9 @@ class Loop:
         self._drift = drift or DriftSettings()
         self.runtime = runtime or RuntimeSettings()
         """What the next bundle is taken up by: whether its answers are cached."""
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
         self._word = threading.Event()
-        self._next: _Loaded | None = None
+        self._next: Loaded | None = None
         self._next_summary_us = clock.monotonic_us() + self._interval_us
         self.healthy = 0
         self.errors = 0
@@ -135,7 +86,7 @@ class Loop:
         `source` gives readings as this bundle takes them, where that is not what the one before took.
         """
         tally = Tally(session, since_us=self._clock.monotonic_us(), drift=self._drift)
-        self._leave_word(_Loaded(session, origin, tally, source, PredictionCache.wanted(session, self.runtime)))
+        self._leave_word(Loaded(session, origin, tally, source, PredictionCache.wanted(session, self.runtime)))
 
     def unload(self) -> None:
         """Let no bundle answer; the source stays open, and its index goes on when one answers again."""
@@ -169,7 +120,7 @@ class Loop:
 
     # Swapping
 
-    def _leave_word(self, following: _Loaded | None) -> None:
+    def _leave_word(self, following: Loaded | None) -> None:
         self._next = following
         self._word.set()
 
@@ -187,7 +138,7 @@ class Loop:
         reading = self._source.read(timeout_s)
         return reading if reading is None or session.prepare is None else session.prepare(reading)
 
-    def _handle(self, reading: Reading, loaded: _Loaded, now_us: int) -> None:
+    def _handle(self, reading: Reading, loaded: Loaded, now_us: int) -> None:
         if reading.fault is not None:
             self._failed(reading, loaded, reading.fault.reason, reading.fault.detail)
             return
@@ -202,7 +153,7 @@ class Loop:
         else:
             self._run_many(waiting, loaded)
 
-    def _run_one(self, reading: Reading, loaded: _Loaded, begun_us: int) -> None:
+    def _run_one(self, reading: Reading, loaded: Loaded, begun_us: int) -> None:
         session = loaded.session
         reason = session.check_input(reading.inputs)
         if reason is not None:
@@ -222,7 +173,7 @@ class Loop:
             return
         self._answered(reading, loaded, answer, self._clock.monotonic_us() - begun_us)
 
-    def _run_many(self, waiting: Sequence[Reading], loaded: _Loaded) -> None:
+    def _run_many(self, waiting: Sequence[Reading], loaded: Loaded) -> None:
         """Run what waits at once; the latency told of each is that of the run."""
         session = loaded.session
         good: list[tuple[Reading, bytes, Answer | None]] = []
@@ -249,7 +200,7 @@ class Loop:
             self._answered(reading, loaded, answer, latency_us, cached=known is not None)
 
     def _answered(
-        self, reading: Reading, loaded: _Loaded, answer: Answer, latency_us: int, *, cached: bool = False
+        self, reading: Reading, loaded: Loaded, answer: Answer, latency_us: int, *, cached: bool = False
     ) -> None:
         if not _finite(answer.outputs):
             self._failed(reading, loaded, Reason.NON_FINITE)
@@ -272,7 +223,7 @@ class Loop:
         for watcher in self._watchers:
             watcher.answered(session, origin, reading, prediction)
 
-    def _failed(self, reading: Reading, loaded: _Loaded, reason: Reason, detail: str = "") -> None:
+    def _failed(self, reading: Reading, loaded: Loaded, reason: Reason, detail: str = "") -> None:
         self.errors += 1
         origin = loaded.origin
         if loaded.tally.failed(reason) <= _EVENTS_PER_REASON:

@@ -15,10 +15,11 @@ from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.board.settings.serve import ServeSettings
 from sprat_device.contract.errors import WrongUse
 from sprat_device.contract.records import Origin, Prediction
-from sprat_device.inference.loop import Loop, Recorder
+from sprat_device.inference.loop import Loop
 from sprat_device.inference.serve import PREDICT
 from sprat_device.inference.serve.serving import Serving
 from sprat_device.inference.session import Session
+from sprat_device.inference.telling import Recorder
 
 _LOG: Final = logging.getLogger("sprat.serve")
 _WAIT_S: Final = 0.25
