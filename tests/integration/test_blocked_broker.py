@@ -50,3 +50,22 @@ def test_offers_come_over_https_where_the_broker_cannot_be_reached(tmp_path: Pat
         finally:
             agent.terminate()
             assert agent.wait(20) == 0, log.read_text()
+
+
+def test_a_damaged_certificate_keeps_nobody_from_predicting(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path / "publisher")
+    state, log = tmp_path / "state", tmp_path / "agent.log"
+    with DevicePort(tmp_path / "port", publisher.folder / "repository") as port:
+        enrol(port.url, port.token().dump(), state, device="d1").certificate.write_bytes(b"damaged")
+        (state / "sprat.toml").write_text("[install]\npoll_s = 1\n")
+        with log.open("wb") as out:
+            agent = subprocess.Popen(
+                [sys.executable, "-m", "sprat_device", "run", "--state", str(state)], stdout=out, stderr=out
+            )
+        try:
+            wait_for(lambda: "enrol this device again" in log.read_text(), log)
+            wait_for(lambda: "look-failed" in log.read_text(), log)
+            assert agent.poll() is None
+        finally:
+            agent.terminate()
+            assert agent.wait(20) == 0, log.read_text()

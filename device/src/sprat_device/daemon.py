@@ -110,7 +110,6 @@ def _compose(
             ca=identity.ca, certificate=identity.certificate, key=identity.key, trusted_us=trusted.now_us
         )
 
-    secured()  # an identity that cannot be loaded is said at the start
     endpoint = Endpoint(identity.mqtt_host, identity.mqtt_port, identity.device, secured)
 
     def uplink(inbox: Inbox) -> Uplink:
