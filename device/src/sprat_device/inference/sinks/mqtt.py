@@ -61,6 +61,7 @@ class Topic:
         """Say goodbye."""
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_connect = None  # untied, its sockets go with it
 
     def _on_connect(self, _client: Any, _user: Any, _flags: Any, code: Any, _properties: Any) -> None:
         self._refused = f"refused ({code})" if code.is_failure else ""

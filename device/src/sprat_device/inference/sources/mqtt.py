@@ -54,9 +54,12 @@ class Topic:
 
     def close(self) -> None:
         """Say goodbye; a client that hangs in a connection is left behind."""
-        self._client.on_disconnect = None
-        self._client.disconnect()
-        ending = threading.Thread(target=self._client.loop_stop, name="mqtt source ends", daemon=True)
+        client = self._client
+        # What it calls belongs to us and we to it: untied, its sockets go with it, not when memory is next looked through.
+        client.on_connect = client.on_connect_fail = client.on_disconnect = None
+        client.on_subscribe = client.on_message = None
+        client.disconnect()
+        ending = threading.Thread(target=client.loop_stop, name="mqtt source ends", daemon=True)
         ending.start()
         ending.join(_CLOSE_S)
 
