@@ -68,6 +68,11 @@ def joining(port: DevicePort, device: str = "kitchen") -> tuple[str, ...]:
 def test_from_a_stick_to_an_agent_that_runs_and_once_more_changes_nothing(
     board: FakeBoard, house: Path, port: DevicePort
 ) -> None:
+    digest = hashlib.sha256((house / MANIFEST).read_bytes()).hexdigest()
+    agent_version = wheelhouse.parse((house / MANIFEST).read_bytes()).agent
+    half_made = board.root / "opt/sprat/envs" / f"{agent_version}-{digest[:12]}" / "bin" / "python"
+    half_made.parent.mkdir(parents=True)
+    half_made.touch()  # what a power cut leaves: no mark, so it is made anew
     done = install(board, house, *joining(port), "--json")
     assert done.returncode == 0, done.stderr + board.journal
     assert json.loads(done.stdout)["device"] == "kitchen"
