@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ from sprat_device.inference.shadowing.compare import Compared, Comparer
 from sprat_device.inference.shadowing.gate import Gate
 from sprat_device.inference.shadowing.room import has_room
 from sprat_device.inference.shadowing.shadow import Ports
+from sprat_device.inference.shadowing.wire import REFUSED, Wire
 from sprat_device.inference.sources.reading import Reading
 
 MODEL = ModelName("tiny")
@@ -366,3 +371,20 @@ def test_a_model_has_one_shadow_at_most_and_follows_its_slot(tmp_path: Path) -> 
     off.follow(MODEL, (SHADOW, tmp_path))
     assert len(begun) == 2
     assert off.standing(MODEL) is None
+
+
+def test_the_real_program_starts_without_a_word(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "sprat_device.inference.shadowing.program", "--fd", str(theirs.fileno()),
+                "--bundle", str(tmp_path / "absent.sprat"), "--cache", str(tmp_path), "--memory", "100000000",
+                "--runtime", json.dumps(asdict(RuntimeSettings())), "--parent", str(os.getpid()),
+            ],
+            pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=LONG_S, check=False,
+        )  # fmt: skip
+        said = Wire(ours).receive()
+    assert (done.returncode, done.stderr) == (REFUSED, "")
+    assert said["refused"] == "not-loaded"
+    assert "absent.sprat" in said["detail"]

@@ -23,8 +23,7 @@ import numpy.typing as npt
 
 from sprat_device.board.settings import RuntimeSettings
 from sprat_device.board.settings.shadow import ShadowSettings
-from sprat_device.inference.shadowing import program
-from sprat_device.inference.shadowing.wire import Arrays, Wire, packed
+from sprat_device.inference.shadowing.wire import OUT_OF_MEMORY, Arrays, Wire, packed
 
 _TICK_S: Final = 0.1
 """So often is looked at the memory while nothing comes."""
@@ -151,7 +150,7 @@ class ShadowProcess:
 
 
 def _ended(code: int) -> Died:
-    if code == program.OUT_OF_MEMORY:
+    if code == OUT_OF_MEMORY:
         return Died("memory", "it ran into the bound of what it may map")
     told = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Died("ended", f"its process ended with {told}")

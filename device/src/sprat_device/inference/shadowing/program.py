@@ -31,10 +31,8 @@ from sprat_device.inference.memory import resident_kib
 from sprat_device.inference.preparing import as_taken
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session
-from sprat_device.inference.shadowing.wire import Wire, unpacked
+from sprat_device.inference.shadowing.wire import OUT_OF_MEMORY, REFUSED, Wire, unpacked
 
-REFUSED: Final = 3
-OUT_OF_MEMORY: Final = 12
 _PR_SET_PDEATHSIG: Final = 1
 _LEAST_ROOM: Final = 16 * 1024 * 1024
 

@@ -11,6 +11,9 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
+REFUSED: Final = 3
+"""The exit code of a shadow's process that cannot run its bundle."""
+OUT_OF_MEMORY: Final = 12
 _LENGTH: Final = struct.Struct("<I")
 _MOST: Final = 512 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
