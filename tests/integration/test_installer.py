@@ -106,6 +106,30 @@ def test_an_agent_that_does_not_grow_confirms_after_it_was_weighed(world: World,
     assert board.record.probation.growth_kib == 30_000
 
 
+def test_an_agent_that_grows_after_the_trial_is_told_once_and_nothing_is_reverted(world: World, board: Board) -> None:
+    board.with_ports(check=check_that_says({"ok": True, "latency_us": {"p99": 20}, "ram_above_floor_kib": 700}))
+    on_trial(board, world.offers[1])
+    board.installer.loaded(MODEL, world.offers[1].bundle)
+    board.predict(4)
+    for _ in range(6):
+        board.installer.tick()
+    assert board.record.phase is Phase.CONFIRMED
+    board.installer.events()
+    for _ in range(3):
+        board.weighs_kib += 10_000
+        for _ in range(4):
+            board.installer.tick()
+    assert [(code, detail["limit_kib"]) for code, detail in board.installer.events()] == [("memory-grown", 96_384)]
+    assert active(board) == world.offers[1].bundle
+    board.installer.loaded(MODEL, world.offers[1].bundle)  # weighed anew from its first prediction on
+    board.weighs_kib += 90_000
+    board.installer.tick()
+    board.predict(1)
+    for _ in range(5):
+        board.installer.tick()
+    assert [code for code, _ in board.installer.events()] == ["bundle-loaded"]
+
+
 def test_this_process_can_be_weighed() -> None:
     assert 10_000 < resident_kib() < 10_000_000
 

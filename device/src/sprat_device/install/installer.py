@@ -33,6 +33,7 @@ from sprat_device.install.roles import is_shadow, model_of
 from sprat_device.install.shadows import ShadowInstalls
 from sprat_device.install.trials import Trials, on_trial
 from sprat_device.install.updating import Updating
+from sprat_device.install.weight import Weight
 
 _UNDONE: Final = UPDATING | {Phase.CHECKED, Phase.TRIAL}
 """What the hub can take back."""
@@ -58,7 +59,7 @@ class Installer:
     ) -> None:
         self._settings = settings
         self._models = identity.models
-        self._weigh = weigh
+        self._weigh, self._weight = weigh, Weight(weigh)
         self._trials = Trials(_rules(settings))
         self._updating = Updating(
             clock, launch or launcher(state, runtimes), longest_delay_s=settings.poll_s, jitter=jitter
@@ -151,12 +152,15 @@ class Installer:
                 self._course.end_trial(model, verdict)
             elif self._trials.persist_due(model):
                 self._course.store(model, self._installs[model])
+        if all(self._installs[model].phase is not Phase.TRIAL for model in self._models):
+            self._look_at_weight()
         self._shadows.follow()
         updating = [model for model in self._models if self._installs[model].phase in UPDATING]
         self._updating.start([*updating, *self._shadows.waiting()], look=self._looks.due())
 
     def loaded(self, model: Model, digest: str) -> None:
         """Note that a bundle answers now."""
+        self._weight.loaded()
         self._course.tell("bundle-loaded", ModelName(model), bundle=digest)
 
     def not_loaded(self, model: Model, digest: str, detail: str) -> None:
@@ -170,6 +174,8 @@ class Installer:
     def observe(self, model: Model, digest: str, ok: bool, latency_us: int) -> None:
         """Count one prediction of the active bundle; only a trial takes notice."""
         name = ModelName(model)
+        if ok:
+            self._weight.answered()
         if install := self._installs.get(name):
             self._installs[name] = self._trials.observe(name, install, digest=digest, ok=ok, latency_us=latency_us)
 
@@ -214,6 +220,11 @@ class Installer:
         elif (install.reason, install.detail) != (closed.reason, closed.detail):
             self._course.store(model, install.because(closed.reason, closed.detail))
             self._course.tell("install-waits", model, reason=closed.reason, detail=closed.detail)
+
+    def _look_at_weight(self) -> None:
+        may_grow_kib = max((install.probation.growth_kib for install in self._installs.values()), default=0)
+        if grown := self._weight.look(may_grow_kib):
+            self._events.append(("memory-grown", {"kib": grown.kib, "limit_kib": grown.limit_kib}))
 
     def _clean(self) -> None:
         self._course.clean()
