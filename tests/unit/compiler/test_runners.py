@@ -1,9 +1,10 @@
 """Runners that are not what they should be: each is the machine's lack, in one line."""
 
+import numpy as np
 import pytest
 
 from sprat.compiler.runners import measure
-from sprat.compiler.runners.running import runtimes_said
+from sprat.compiler.runners.running import RunnerFailed, runtimes_said
 from sprat.errors import MachineLacks
 
 
@@ -33,3 +34,14 @@ def test_what_a_program_tells_is_read_alone_or_under_its_key():
     assert runtimes_said(b'{"runtimes": {"onnx": "1.2"}}', key="runtimes") == {"onnx": "1.2"}
     assert runtimes_said('{"onnx": "1.2"}', key="runtimes") is None
     assert runtimes_said('{"onnx": 1}') is None
+
+
+@pytest.mark.parametrize("written", ["echo junk >", "true"])
+def test_answers_that_are_none_fail_one_candidate_not_the_build(tmp_path, written):
+    python = tmp_path / "odd" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    place = '"$7"' if ">" in written else ""  # -m sprat_device infer BUNDLE INPUT --output FILE
+    python.write_text(f"#!/bin/sh\n{written} {place}\n")
+    python.chmod(0o755)
+    with pytest.raises(RunnerFailed, match="runner env:odd: no answers came back"):
+        measure.environment(tmp_path, "odd").infer(tmp_path / "b.sprat", {"x": np.zeros((1, 2))}, runtime="onnx")

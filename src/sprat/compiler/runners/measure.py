@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sprat.compiler.runners.remote import SshRunner
-from sprat.compiler.runners.running import Arrays, RunnerFailed, ending, last_line, runtimes_said
-from sprat.data.table import read_table, write_table
+from sprat.compiler.runners.running import Arrays, RunnerFailed, answers_in, ending, last_line, runtimes_said
+from sprat.data.table import write_table
 from sprat.errors import GateFailed, MachineLacks, WrongUse
 
 _TIMEOUT_S: Final = 600
@@ -76,7 +76,7 @@ class ProgramRunner:
             )  # fmt: skip
             if done.returncode != 0:
                 raise RunnerFailed(last_line(done.stderr) or f"infer ended with {ending(done.returncode)}")
-            return read_table(answers)
+            return answers_in(answers, runner=self.name)
 
     def check(self, bundle: Path, *, runtime: str | None, skip_golden: bool = False) -> Mapping[str, Any]:
         """Run `sprat-device check` and read its document."""

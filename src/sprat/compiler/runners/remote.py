@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from sprat.compiler.runners.running import Arrays, RunnerFailed, ending, last_line, runtimes_said
-from sprat.data.table import read_table, write_table
+from sprat.compiler.runners.running import Arrays, RunnerFailed, answers_in, ending, last_line, runtimes_said
+from sprat.data.table import write_table
 from sprat.errors import MachineLacks, WrongUse
 
 _TIMEOUT_S: Final = 600
@@ -72,7 +72,7 @@ class SshRunner:
                 raise RunnerFailed(f"runner {self.name}: {_said(done)}")
             with answers.open("wb") as file:
                 self._require(self._ssh(["head", "-c", str(_MAX_BYTES), f"{there}/out.npz"], stdout=file))
-            return read_table(answers)
+            return answers_in(answers, runner=self.name)
 
     def check(self, bundle: Path, *, runtime: str | None, skip_golden: bool = False) -> Mapping[str, Any]:
         """Run `sprat-device check` there and read its document."""

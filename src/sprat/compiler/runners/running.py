@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from sprat.compiler.workers.processes import ending
+from sprat.data.table import read_table
 from sprat.errors import SpratError
 
-__all__ = ["Arrays", "RunnerFailed", "ending", "last_line", "runtimes_said"]
+__all__ = ["Arrays", "RunnerFailed", "answers_in", "ending", "last_line", "runtimes_said"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -37,3 +39,11 @@ def runtimes_said(text: str | bytes, *, key: str = "") -> dict[str, str] | None:
     found = found.get(key) if key and isinstance(found, dict) else found
     known = isinstance(found, dict) and all(isinstance(version, str) for version in found.values())
     return found if known else None
+
+
+def answers_in(path: Path, *, runner: str) -> Arrays:
+    """Read the arrays that a program wrote; RunnerFailed where it wrote something else, or nothing."""
+    try:
+        return read_table(path)
+    except SpratError as exc:
+        raise RunnerFailed(f"runner {runner}: no answers came back ({exc})") from exc
