@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import pytest
 from tests.unit.console.conftest import Lab, browser
 from tests.unit.console.lab_fleet import HOSTILE, PASSWORD, app_over
+
+from sprat_device.contract.phases import InstallPhase
+from sprat_device.contract.twin import InstallReport, ShadowReport
 
 PAGES = ("/", "/devices", "/devices/pi-03", "/releases", "/rollouts", "/rollouts/digits-3-lab", "/audit")
 
@@ -70,6 +74,22 @@ def test_the_device_page_shows_twin_slots_and_ledger(lab: Lab) -> None:
     assert "does not balance" not in refused
     unbalanced = Markup(lab.signed_in().get("/devices/pi-07").text).text
     assert "does not balance" in unbalanced
+
+
+def test_the_device_page_shows_how_a_shadow_does(lab: Lab) -> None:
+    checked = InstallReport(InstallPhase.CHECKED, 4, "cd" * 32)
+
+    def shown(shadow: ShadowReport) -> str:
+        lab.fleet.report("pi-20", shadow=shadow)
+        return " ".join(Markup(lab.signed_in().get("/devices/pi-20").text).text.split())
+
+    running = shown(ShadowReport(checked, "running", "cd" * 32, "onnx", 1500, 1477, 1))
+    assert "digits, shadow 4 · cdcdcdcdcdcd beside checked running" in running
+    assert re.search(r"1.477 of 1.500 agree", running)  # whatever stands between the thousands
+    gone = shown(ShadowReport(checked, "given-up", "", f"hung: no answer within 30 s {HOSTILE}"))
+    assert "hung: no answer within 30 s" in gone
+    refused = shown(ShadowReport(InstallReport(InstallPhase.REFUSED, 4, "cd" * 32, "", "golden-mismatch", "3 off")))
+    assert "This device computes other answers than the build did." in refused
 
 
 def test_releases_show_what_is_signed_and_measured(lab: Lab) -> None:
