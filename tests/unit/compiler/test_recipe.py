@@ -79,6 +79,12 @@ def test_what_another_task_or_framework_has_does_not_go_unheard(changes, said):
         recipe.parse(text)
 
 
+def test_a_whole_input_may_be_what_an_autoencoder_gives_back():
+    text = TEXT.replace('"classification"', '"regression"').replace('metric = "accuracy"', 'metric = "mae"')
+    text = text.replace(_line_of(TEXT, "labels ="), "").replace('label = "digit"', 'label = "image"')
+    assert recipe.parse(text).data.label == recipe.parse(text).inputs[0].column == "image"
+
+
 def test_a_missing_key_says_where_it_belongs():
     with pytest.raises(RecipeError, match=r"\[train\] needs 'framework'"):
         recipe.parse(TEXT.replace('framework = "keras"\n', ""))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from sprat.compiler.spec import limits, preprocess_plan, search_plan, stream_plan
+from sprat.compiler.spec import fitting, limits, preprocess_plan, search_plan, stream_plan
 from sprat.compiler.spec.gates import Gates
 from sprat.compiler.spec.search_plan import SearchPlan
 from sprat.compiler.spec.sections import Section, Source, override, require_finite
@@ -159,47 +159,8 @@ def _recipe(top: Section) -> Recipe:
     preprocess_plan.require_known(
         recipe.preprocess, kinds, stream=bool(recipe.stream), section=top.section("preprocess")
     )
-    if task is Task.CLASSIFICATION and len(recipe.labels) < 2:
-        raise top.wrong("labels", list(recipe.labels), "the names of at least two classes, in order")
-    if task is Task.ANOMALY and len(recipe.labels) != 2:
-        raise top.wrong("labels", list(recipe.labels), "two names: of the normal rows (0) and of the unusual ones (1)")
-    if recipe.data.more_labels and task is not Task.REGRESSION:
-        raise top.wrong("data.more_labels", list(recipe.data.more_labels), "none: only a regression has several values")
-    if not recipe.data.label and not recipe.train.given:
-        raise top.wrong(
-            "data.label", "", "the column of labels; only a given model's own answers can stand in for them"
-        )
-    answers = {recipe.data.label, *recipe.data.more_labels}
-    for spec in recipe.inputs:
-        if known := sorted(answers & set(spec.features or (spec.column,))):
-            path = ("inputs", spec.name, "features" if spec.features else "column")
-            raise RecipeError(
-                f"{top.source.place(path)}: {'.'.join(path)}: found {known[0]!r}, which is the label; "
-                "leave it out, the device does not know it"
-            )
-    _require_fitting(top, recipe)
-    if not recipe.inputs:
-        raise top.wrong("inputs", {}, "at least one [inputs.NAME] table")
+    fitting.require(top, recipe)
     return recipe
-
-
-def _require_fitting(top: Section, recipe: Recipe) -> None:
-    """Refuse what another task or framework has: nothing that a recipe says goes unheard."""
-    own, given = recipe.train.framework in {"sklearn", "keras"}, recipe.train.framework
-    if recipe.labels and recipe.task is Task.REGRESSION:
-        raise top.wrong("labels", list(recipe.labels), "none: a regression has values")
-    for label in recipe.labels:
-        if len(label) > _LONGEST_LABEL or not label.isprintable():
-            raise top.wrong("labels", label, f"names of one line, of up to {_LONGEST_LABEL} characters")
-    if recipe.stream and given != "tflite":
-        raise top.wrong(
-            "stream", recipe.stream, "no [stream]: it is for a given .tflite that keeps state between readings"
-        )
-    if recipe.answer and given == "sklearn":
-        raise top.wrong("answer", list(recipe.answer), "none: a pipeline has one answer")
-    for spec in recipe.inputs if own else ():
-        if not spec.name.isidentifier():
-            raise top.wrong("inputs", spec.name, "names of letters, digits and _, as the artifact's inputs get them")
 
 
 def _data(section: Section) -> DataPlan:
@@ -298,5 +259,4 @@ def _golden(section: Section) -> dict[str, Any]:
     return {"golden_count": count, "golden_inputs": inputs}
 
 
-_LONGEST_LABEL: Final = 200
 _SHARES: Final = (("train", 0.6), ("calibration", 0.1), ("validation", 0.1), ("test", 0.2))
