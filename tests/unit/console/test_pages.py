@@ -81,6 +81,7 @@ def test_the_device_page_shows_how_a_shadow_does(lab: Lab) -> None:
 
     def shown(shadow: ShadowReport) -> str:
         lab.fleet.report("pi-20", shadow=shadow)
+        lab.clock.forward(10)  # a page is kept for a moment
         return " ".join(Markup(lab.signed_in().get("/devices/pi-20").text).text.split())
 
     running = shown(ShadowReport(checked, "running", "cd" * 32, "onnx", 1500, 1477, 1))
