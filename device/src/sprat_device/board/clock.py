@@ -100,6 +100,12 @@ def _read_boot_id(path: Path) -> bytes:
         return secrets.token_bytes(16)
 
 
+@cache
+def _adjtimex() -> Callable[[Any], int] | None:
+    # Once: each CDLL makes classes of its own, which only the garbage collector takes away again.
+    return getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
+
+
 def _kernel_is_synchronised() -> bool:
-    adjtimex = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
+    adjtimex = _adjtimex()
     return adjtimex is not None and adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE)) in _TIME_OK
