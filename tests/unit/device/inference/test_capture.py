@@ -375,9 +375,8 @@ def test_a_loop_never_waits_for_a_hook_that_hangs(tmp_path: Path, monkeypatch: p
             watcher.answered(session(), ORIGIN, reading(index=index), prediction(0.4, 0.3, 0.3))
         assert rig.capturer._dropped["queue"] == 492
         going.set()
-        for _ in range(9):
+        while len(rig.recorder.captures) < 9:  # what was dropped arrives too, as an event
             rig.wait()
-    assert len(rig.recorder.captures) == 9
 
 
 def test_a_defect_in_the_rules_ends_captures_and_not_the_loop(
