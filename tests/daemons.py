@@ -38,13 +38,13 @@ HANGS = """
 import sys, threading
 from pathlib import Path
 from sprat_device import daemon
-from sprat_device.agent import streams
+from sprat_device.agent import stream
 
 class Hanging:
     def read(self, timeout_s): threading.Event().wait()
     def close(self): pass
 
-streams.Streams._source = lambda *_a: Hanging()
+stream.Feeds.source = lambda *_a: Hanging()
 sys.exit(daemon.run(Path(sys.argv[1])))
 """
 """An agent whose source never comes back."""

@@ -14,10 +14,11 @@ from sprat_device.agent import orders
 from sprat_device.agent.care import Care
 from sprat_device.agent.inbox import Inbox, Mail, Reload
 from sprat_device.agent.reloading import Apply, Reloader
-from sprat_device.agent.streams import LoopThread, Streams, Worker
+from sprat_device.agent.streams import Streams
 from sprat_device.agent.twins import DesiredState, Reporter
 from sprat_device.agent.vitals import Vitals
 from sprat_device.agent.watching import Watching
+from sprat_device.agent.workers import LoopThread, Worker
 from sprat_device.board import logs
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files

@@ -12,7 +12,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
-from sprat_device.agent.streams import label
+from sprat_device.agent.stream import label
 from sprat_device.board import logs
 from sprat_device.board.settings import DeviceSettings
 from sprat_device.board.settings.device import KEYS, TABLES

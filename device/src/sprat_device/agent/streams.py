@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
+from sprat_device.agent.stream import Feeds, Stream, label
+from sprat_device.agent.workers import LoopThread, Worker
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import DeviceSettings, InputSettings
 from sprat_device.contract.errors import SpratError, WrongUse
@@ -27,88 +29,16 @@ from sprat_device.inference.loop import Loop
 from sprat_device.inference.serve import OnDemand
 from sprat_device.inference.session import Session
 from sprat_device.inference.sinks import Outlets
-from sprat_device.inference.sources import Inlet, open_inlet
-from sprat_device.inference.sources.item import Tell
 from sprat_device.inference.sources.reading import Source
 from sprat_device.inference.telling import Outcome, Watcher
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 
 _LOG: Final = logging.getLogger("sprat.agent")
-_WAIT_S: Final = 0.25
-"""A stream looks so often whether it shall end."""
 _OUTLETS_END_S: Final = 0.5
+_INPUT_ENDS_S: Final = 1.0
 _MOST_OUTCOMES: Final = 4096
 """Between two looks of the main thread; a trial needs a few dozen."""
-
-
-class Worker(Protocol):
-    """What steps a loop: a thread, or a test."""
-
-    @property
-    def alive(self) -> bool:
-        """Tell whether it still steps."""
-        ...
-
-    @property
-    def beats(self) -> int:
-        """Return a count that rises with every step: one that stands still hangs."""
-        ...
-
-    def stop(self, timeout_s: float) -> bool:
-        """Step no more; wait so long for the last step, and tell whether it has ended."""
-        ...
-
-
-class LoopThread:
-    """Steps one loop until it is stopped; an exception ends it, and the agent sees that it is not alive."""
-
-    def __init__(self, loop: Loop, name: str) -> None:
-        self._loop = loop
-        self._beats = 0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Tell whether it still steps."""
-        return self._thread.is_alive()
-
-    @property
-    def beats(self) -> int:
-        """Return a count that rises with every step."""
-        return self._beats
-
-    def stop(self, timeout_s: float) -> bool:
-        """Step no more; wait so long for the last step, and tell whether it has ended."""
-        self._stopping.set()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._loop.step(_WAIT_S)
-            self._beats += 1
-
-
-@dataclass(slots=True)
-class Stream:
-    """One input: its settings, and the loop that exists once a bundle for its model has been loaded."""
-
-    wanted: InputSettings
-    inlet: Inlet | None = None
-    """How it is read; None for one that is served."""
-    loop: Loop | None = None
-    worker: Worker | None = None
-
-    def stop(self, timeout_s: float) -> bool:
-        """End the thread, then tell the last counts; False if its source holds it longer than that."""
-        if self.worker is not None and not self.worker.stop(timeout_s):
-            return False
-        if self.loop is not None:
-            self.loop.close()
-        return True
 
 
 @dataclass(slots=True)
@@ -151,6 +81,7 @@ class Streams:
         self._runtimes = runtimes
         self._outlets = Outlets(settings.outputs, recorder.event)
         self._serving = OnDemand(settings.serve, settings.inputs, clock, recorder.event)
+        self._feeds = Feeds(state, clock, recorder, self._serving)
         self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
 
     @property
@@ -226,7 +157,7 @@ class Streams:
             model = self._models.setdefault(name, _Model(ModelName(name), []))
             wanted = [entry for entry in settings.inputs if entry.model == name]
             kept = [stream for stream in model.streams if stream.wanted in wanted and not reopen]
-            self._end([stream for stream in model.streams if stream not in kept], _WAIT_S * 4)
+            self._end([stream for stream in model.streams if stream not in kept], _INPUT_ENDS_S)
             held = [stream.wanted for stream in kept]
             for stream in kept:
                 if stream.loop is not None and everywhere:
@@ -320,7 +251,7 @@ class Streams:
         if session.manifest.state is State.KEPT and len(model.streams) > 1:
             raise WrongUse(f"{model.name}: answers depend on what came before, so it takes one input, not several")
         origin = Origin(model.name, installed.release_seq, installed.bundle, stream.wanted.name)
-        source = self._source(stream, session)
+        source = self._feeds.source(stream, session)
         if stream.loop is None:
             stream.loop = self._open(stream.wanted, model, source)
         stream.loop.runtime = self._settings.runtime
@@ -328,24 +259,6 @@ class Streams:
         self._serving.show(stream.wanted, session, origin)
         if stream.worker is None:
             stream.worker = self._work(stream.loop, label(stream.wanted))
-
-    def _source(self, stream: Stream, session: Session) -> Source:
-        """Return what a bundle reads an input by."""
-        if (desk := self._serving.source(stream.wanted)) is not None:
-            return desk
-        if stream.inlet is None:
-            stream.inlet = open_inlet(stream.wanted, self._clock, self._tell(stream.wanted), state=self._state)
-        return stream.inlet.fitted(session.manifest)
-
-    def _tell(self, wanted: InputSettings) -> Tell:
-        """Return what takes the events of an input's source."""
-
-        def tell(code: str, detail: Mapping[str, object]) -> None:
-            _LOG.warning("input %s: %s %s", label(wanted), code, ", ".join(f"{k} {v}" for k, v in detail.items()))
-            told = {"kind": wanted.kind, **({"input": wanted.name} if wanted.name else {}), **detail}
-            self._recorder.event(code, told, model=wanted.model)
-
-        return tell
 
     def _open(self, wanted: InputSettings, model: _Model, source: Source) -> Loop:
         return Loop(
@@ -365,8 +278,3 @@ class Streams:
             model.outcomes.append((bundle, ok, latency_us))
 
         return outcome
-
-
-def label(wanted: InputSettings) -> str:
-    """Return what people and the hub call an input: its model, and its name where it has one."""
-    return f"{wanted.model}/{wanted.name}" if wanted.name else wanted.model
