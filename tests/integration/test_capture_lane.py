@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests import frames
-from tests.brokers import Mosquitto, TestAuthority, make_broker
+from tests.brokers import Mosquitto, TestAuthority
 from tests.ingests import Ingest, until
 
 from sprat.hub.store.telemetry import FILE_NAME, TelemetryStore
@@ -32,27 +31,6 @@ RNG = np.random.default_rng(4)
 SMALL = RNG.normal(size=(3,)).astype(np.float32)
 LARGE = RNG.integers(0, 256, (1000, 1040), dtype=np.uint8)  # noise: no compression makes it small
 """1,040,000 bytes; twice a segment of the spool."""
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> TestAuthority:
-    return TestAuthority(tmp_path)
-
-
-@pytest.fixture
-def broker(tmp_path: Path, authority: TestAuthority) -> Iterator[Mosquitto]:
-    broker = make_broker(tmp_path, authority)
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def ingest(tmp_path: Path, broker: Mosquitto, authority: TestAuthority) -> Iterator[Ingest]:
-    process = Ingest(tmp_path, broker, authority)
-    process.start()
-    yield process
-    process.kill()
 
 
 def test_large_and_small_captures_arrive_as_they_were(

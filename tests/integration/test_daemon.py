@@ -13,30 +13,13 @@ from typing import Any
 
 import pytest
 from tests import daemons
-from tests.brokers import Mosquitto, TestAuthority, make_broker
+from tests.brokers import Mosquitto, TestAuthority
 from tests.daemons import Agent, Asker, make_state, settings, wait_for
 
 from sprat_device.contract.twin import Detail, InputMode, TelemetrySettings
 
 pytestmark = pytest.mark.integration
 Start = Callable[..., Agent]
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> TestAuthority:
-    (tmp_path / "ca").mkdir()
-    return TestAuthority(tmp_path / "ca")
-
-
-@pytest.fixture
-def broker(tmp_path: Path, authority: TestAuthority) -> Iterator[Mosquitto]:
-    (tmp_path / "broker").mkdir()
-    broker = make_broker(tmp_path / "broker", authority)
-    broker.start()
-    yield broker
-    if broker.process is not None:
-        broker.process.send_signal(signal.SIGCONT)
-    broker.kill()
 
 
 @pytest.fixture

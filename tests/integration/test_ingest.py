@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from tests import frames
-from tests.brokers import Mosquitto, TestAuthority, make_broker
+from tests.brokers import Mosquitto, TestAuthority
 from tests.ingests import PATIENCE_S, Ingest, until
 
 from sprat.hub.store.telemetry import FILE_NAME, TelemetryStore
@@ -55,27 +55,6 @@ class Device:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> TestAuthority:
-    return TestAuthority(tmp_path)
-
-
-@pytest.fixture
-def broker(tmp_path: Path, authority: TestAuthority) -> Iterator[Mosquitto]:
-    broker = make_broker(tmp_path, authority)
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def ingest(tmp_path: Path, broker: Mosquitto, authority: TestAuthority) -> Iterator[Ingest]:
-    process = Ingest(tmp_path, broker, authority)
-    process.start()
-    yield process
-    process.kill()
 
 
 @pytest.fixture

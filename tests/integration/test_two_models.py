@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from tests import daemons
-from tests.brokers import Mosquitto, TestAuthority, make_broker
+from tests.brokers import Mosquitto, TestAuthority
 from tests.daemons import DEVICE, Agent, make_state, wait_for
 from tests.unit.device.inference import bundles
 
@@ -113,21 +113,6 @@ class Heard:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> TestAuthority:
-    (tmp_path / "ca").mkdir()
-    return TestAuthority(tmp_path / "ca")
-
-
-@pytest.fixture
-def broker(tmp_path: Path, authority: TestAuthority) -> Iterator[Mosquitto]:
-    (tmp_path / "broker").mkdir()
-    broker = make_broker(tmp_path / "broker", authority)
-    broker.start()
-    yield broker
-    broker.kill()
 
 
 @pytest.fixture

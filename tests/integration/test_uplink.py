@@ -17,7 +17,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from tests.brokers import Mosquitto, TestAuthority, make_broker
+from tests.brokers import Mosquitto, TestAuthority
 
 from sprat_device.board import tls
 from sprat_device.board.clock import SystemClock
@@ -157,19 +157,6 @@ class Device:
         report = self.recorder.ledger()[Lane.PREDICTIONS]
         assert report.balanced()
         return report.acked == report.produced
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> TestAuthority:
-    return TestAuthority(tmp_path)
-
-
-@pytest.fixture
-def broker(tmp_path: Path, authority: TestAuthority) -> Iterator[Mosquitto]:
-    mosquitto = make_broker(tmp_path, authority)
-    mosquitto.start()
-    yield mosquitto
-    mosquitto.kill()
 
 
 @contextmanager
