@@ -176,7 +176,8 @@ class Agent:
         self._watching.follow()
         for code, detail in self._installer.events():
             self._recorder.event(code, detail)
-            _LOG.info("%s: %s", code, ", ".join(f"{key} {value}" for key, value in detail.items() if value))
+            said = ", ".join(f"{key} {value}" for key, value in detail.items() if value)
+            logs.log_event(_LOG, logging.INFO, code, said)
         self._care.watch_clock(self._reloader.current.health.clock_jump_s)
         beats = {f"input {name}": count for name, count in self._streams.beats().items()}
         self._care.feed_watchdog({**beats, "spool writer": self._recorder.beats, "uplink": self._uplink.beats})

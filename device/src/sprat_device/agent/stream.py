@@ -10,6 +10,7 @@ from typing import Final
 
 from sprat_device.agent.workers import Worker
 from sprat_device.board.clock import Clock
+from sprat_device.board.logs import log_event
 from sprat_device.board.settings import InputSettings
 from sprat_device.inference.loop import Loop
 from sprat_device.inference.serve import OnDemand
@@ -62,7 +63,8 @@ class Feeds:
         """Return what takes the events of an input's source."""
 
         def tell(code: str, detail: Mapping[str, object]) -> None:
-            _LOG.warning("input %s: %s %s", label(wanted), code, ", ".join(f"{k} {v}" for k, v in detail.items()))
+            said = ", ".join(f"{k} {v}" for k, v in detail.items())
+            log_event(_LOG, logging.WARNING, f"input {label(wanted)}: {code}", said)
             told = {"kind": wanted.kind, **({"input": wanted.name} if wanted.name else {}), **detail}
             self._recorder.event(code, told, model=wanted.model)
 

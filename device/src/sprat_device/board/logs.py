@@ -133,6 +133,12 @@ def set_up(level: str, format_: str, *, stream: TextIO = sys.stderr) -> LogHandl
     return handler
 
 
+def log_event(logger: logging.Logger, level: int, what: str, said: str) -> None:
+    """Log an event; `what` (its code, its input) is part of the sentence, so none is left out because of the others."""
+    sentence = f"{what.replace('%', '%%')}: %s"
+    logger.log(level, sentence, said)
+
+
 def set_level(level: str) -> None:
     """Say more or less from now on."""
     logging.getLogger().setLevel(level.upper())

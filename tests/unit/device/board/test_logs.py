@@ -55,6 +55,14 @@ def test_repeated_lines_are_counted_after_the_first_few_by_source() -> None:
     ]
 
 
+def test_no_event_of_an_install_is_left_out_because_of_the_others() -> None:
+    log = Log(journal=True)
+    phases = [f"install-{phase}" for phase in ("fetching", "staged", "checked", "waits", "trial", "confirmed", "100%")]
+    for phase in phases:
+        logs.log_event(log.logger, logging.INFO, phase, "model door")
+    assert log.lines == [f"<6>INFO sprat.test: {phase}: model door" for phase in phases]
+
+
 def test_the_table_of_sources_is_bounded() -> None:
     repeats = Repeats()
     for i in range(10_000):
