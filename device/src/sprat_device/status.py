@@ -1,7 +1,7 @@
 """What `sprat-device status` tells: the agent's own last report, and what the state folder says right now.
 
-Counters are as of the last report, which the agent writes when something changed; what is read here at once is the
-size of the spool, the floors, the certificate's end and whether trials are put off.
+Counters are as of the last report, which the agent writes when something changed, else every five minutes; what is read
+here at once is the size of the spool, the floors, the certificate's end and whether trials are put off.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ from sprat_device.telemetry.recorder import Recorder
 _LOG: Final = logging.getLogger("sprat.agent")
 _REPORT_US: Final = 2_000_000
 """Changing counters alone are told at most this often; a change of phase or slot is told at once."""
+_WRITE_US: Final = 300_000_000
+"""They are written for `sprat-device status` seldom, to spare the card."""
 _VERSIONS: Final = 1_000_000
 """Reserved at each start, so that versions rise without a write each."""
 
@@ -93,6 +95,7 @@ class Reporter:
         self._shadow = shadow
         self._last = Reported(version=self._reserve_versions())
         self._next_us = 0
+        self._next_write_us = 0
 
     def report(self, desired: Desired, *, force: bool = False) -> None:
         """Publish what is to be told now, if anything."""
@@ -104,7 +107,8 @@ class Reporter:
         self._next_us = now_us + _REPORT_US
         self._last = replace(current, version=self._last.version + 1)
         self._publish(self._last.dump())
-        if changed or force:
+        if changed or force or now_us >= self._next_write_us:
+            self._next_write_us = now_us + _WRITE_US
             self._write(self._last)
 
     @property

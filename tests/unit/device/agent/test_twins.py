@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+from tests.clock import ManualClock
 from tests.faults.disk import FullDisk
 
-from sprat_device.agent.twins import DesiredState
+from sprat_device.agent.twins import DesiredState, Reporter
 from sprat_device.board.files import OsFiles
 from sprat_device.contract.twin import Desired
 
@@ -34,3 +38,23 @@ def test_what_the_disk_does_not_take_waits_for_it_and_does_not_count_before(tmp_
     assert state.keep()
     assert state.current == DesiredState(tmp_path, OsFiles()).current == _desired(4)
     assert not state.keep()
+
+
+def test_counters_alone_are_told_often_and_written_every_five_minutes(tmp_path: Path) -> None:
+    clock, counts, told = ManualClock(), [0], list[bytes]()
+    parts: dict[str, Any] = {
+        "identity": SimpleNamespace(channel="canary"),
+        "installer": SimpleNamespace(reports=dict),
+        "streams": SimpleNamespace(runtimes={}),
+        "recorder": SimpleNamespace(ledger=lambda: {"events": {"produced": counts[0]}}),
+    }
+    reporter = Reporter(tmp_path, OsFiles(), clock, facts={}, publish=told.append, **parts)
+
+    def written_after(seconds: float) -> int:
+        clock.advance(seconds)
+        counts[0] += 1
+        reporter.report(_desired(1))
+        return int(json.loads((tmp_path / "status.json").read_bytes())["ledger"]["events"]["produced"])
+
+    assert [written_after(seconds) for seconds in (0, 10, 280, 10, 10)] == [1, 1, 1, 4, 4]
+    assert len(told) == 5
