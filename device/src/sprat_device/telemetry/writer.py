@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 import msgpack
 
@@ -26,7 +28,26 @@ _log: Final = logging.getLogger(__name__)
 
 def hand_row(lane: Lane, row: Row) -> Handed:
     """Wrap an event, a summary or a gap; TypeError if its detail is no plain value."""
-    return Handed(lane, row, _ROW_BYTES + len(msgpack.packb(dict(row.detail))))
+    try:
+        size = len(msgpack.packb(dict(row.detail)))
+    except UnicodeEncodeError:
+        # A file's name, or a foreign word, that is no Unicode: who tells of it must not end by it.
+        row = replace(row, detail=_sayable(row.detail))
+        size = len(msgpack.packb(row.detail))
+    return Handed(lane, row, _ROW_BYTES + size)
+
+
+def _sayable(value: Any) -> Any:
+    """Return plain values with a question mark for each half of a character."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode("utf-8")
+        case Mapping():
+            return {_sayable(key): _sayable(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_sayable(entry) for entry in value]
+        case _:
+            return value
 
 
 class FrameWriter:

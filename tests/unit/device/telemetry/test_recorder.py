@@ -212,3 +212,12 @@ def test_the_thread_flushes_and_closes(tmp_path: Path) -> None:
     recorder.close()
     assert [row.code for row in _rows(spool)] == ["last"]
     _balanced(recorder)
+
+
+def test_a_name_that_is_no_unicode_is_told_with_question_marks(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool)
+    recorder.event("input-unreadable", {"detail": "x\udcff.npy", "names": ["\ud800"], "at": {"\udcff": 1}})
+    recorder.write(everything=True)
+    assert [row.detail for row in _rows(spool)] == [{"detail": "x?.npy", "names": ["?"], "at": {"?": 1}}]
+    _balanced(recorder)
