@@ -18,6 +18,7 @@ def load(state: Path, text: str) -> settings.ServeSettings:
 def test_the_server_is_on_loopback_unless_it_is_said_otherwise(tmp_path: Path) -> None:
     assert is_local(load(tmp_path, "").listen)
     assert load(tmp_path, 'unix_mode = "600"').unix_mode == 0o600
+    assert str(load(tmp_path, 'unix_mode = "600"').unix_mode) == "0600"
     found = load(tmp_path, 'listen = "0.0.0.0:80"\nexposed = true\ntoken_file = "/etc/sprat/token"')
     assert address(found.listen) == ("0.0.0.0", 80)  # noqa: S104 - what is tested
 

@@ -24,9 +24,16 @@ def _listen(raw: object) -> str:
     return text
 
 
-def _mode(raw: object) -> int:
+class Mode(int):
+    """Permissions, shown as they are written: in octal."""
+
+    def __str__(self) -> str:
+        return f"{int(self):04o}"
+
+
+def _mode(raw: object) -> Mode:
     if isinstance(raw, str) and re.fullmatch(r"0?[0-7]{3}", raw):
-        return int(raw, 8)
+        return Mode(int(raw, 8))
     raise ValueError("an octal mode as text, such as '0660'")
 
 
@@ -37,7 +44,7 @@ class ServeSettings:
     listen: str = setting("127.0.0.1:8178", _listen, "HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 is any free one")
     exposed: bool = setting(False, values.boolean, "allows an address that other machines reach; needs token_file")
     token_file: str = setting("", values.text, "file whose text a client sends as its Bearer token; empty is none")
-    unix_mode: int = setting(0o660, _mode, "permissions of the Unix socket; who may write it may ask")
+    unix_mode: int = setting(Mode(0o660), _mode, "permissions of the Unix socket; who may write it may ask")
     unix_group: str = setting("", values.text, "group of the Unix socket; empty leaves the agent's own")
     queue: int = setting(64, values.integer(1, 100_000), "rows that may wait for one input; more is answered 503")
     batch_wait_ms: float = setting(
