@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -23,8 +24,12 @@ from sprat_device.board.settings import RuntimeSettings, ServeSettings
 from sprat_device.board.settings.serve import require_guarded
 from sprat_device.contract.errors import MachineLacks, WrongUse
 from sprat_device.inference.runtimes.raw import RunFailed
+from sprat_device.inference.serve.exchange import Exchange, Rows
 from sprat_device.inference.serve.inprocess import served
+from sprat_device.inference.serve.server import Server
+from sprat_device.inference.serve.wire import Request, Response
 from sprat_device.inference.session import Session
+from sprat_device.inference.sources.reading import Reply
 
 pytestmark = pytest.mark.integration
 LOCAL = ServeSettings(listen="127.0.0.1:0")
@@ -227,6 +232,25 @@ def test_a_failing_model_is_500(serve: Callable[..., str]) -> None:
 
     status, _, told = Client(serve(session(fail))).ask()
     assert (status, told["error"]) == (500, {"reason": "run-failed", "detail": "onnx failed while running: no luck"})
+
+
+def test_answers_of_which_no_response_can_be_made_end_no_service() -> None:
+    def fail(_replies: object) -> Response:
+        raise ValueError("rows of two bundles, of different widths")
+
+    def app(_request: Request) -> Exchange:
+        exchange = Exchange(Rows([{}]), fail)
+        exchange.done = server.finished
+        exchange.take(0, Reply("", 0))
+        return exchange
+
+    server = Server(LOCAL, app)
+    server.start()
+    client = Client(server.address)
+    for _ in range(2):
+        assert client.ask()[::2] == (500, {"error": {"reason": "defect", "detail": ANY}})
+    assert server.alive
+    server.stop()
 
 
 def test_requests_that_wait_are_run_at_once(serve: Callable[..., str]) -> None:

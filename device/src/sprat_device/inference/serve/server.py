@@ -183,7 +183,16 @@ class Server:
     def _answer(self, exchange: Exchange) -> None:
         connection = self._asked.pop(exchange, None)
         if connection is not None:
-            self._respond(connection, exchange.response())
+            self._respond(connection, self._rendered(exchange))
+
+    @staticmethod
+    def _rendered(exchange: Exchange) -> Response:
+        try:
+            return exchange.response()
+        # As in asking: between two rows of a request another bundle may have begun to answer, with outputs of its own.
+        except Exception:  # noqa: BLE001
+            _LOG.exception("no response can be made of the answers to a request")
+            return answers.refusal(Refusal(500, "defect", "a defect of the server, which its log tells"))
 
     def _respond(self, connection: Connection, response: Response) -> None:
         connection.exchange = None
