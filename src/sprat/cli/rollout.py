@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Annotated, Any, Final
 
 import typer
@@ -183,12 +184,13 @@ def _act(rollout: str, action: str, hub: str | None, out: Output) -> None:
 
 
 def _headline(found: dict[str, Any]) -> str:
-    done = sum(device["status"] == "done" for device in found["devices"])
+    states = Counter(device["status"] for device in found["devices"])
+    others = "".join(f", {states[one]} {one}" for one in ("failed", "unfit") if states[one])
     reason = f" ({found['reason']})" if found["reason"] else ""
     waves = len(found["spec"]["waves"])
     return (
         f"{found['id']}: {found['phase']}{reason}, wave {found['wave'] + 1} of {waves}, "
-        f"{done} of {len(found['devices'])} devices done"
+        f"{states['done']} of {len(found['devices'])} devices done{others}"
     )
 
 
