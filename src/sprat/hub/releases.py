@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from sprat.errors import Refused
+from sprat.errors import Refused, WrongUse
 from sprat.hub.folder import HubFolder
 from sprat.hub.store.fleet import FleetStore
 from sprat.hub.store.rows import PublishedRelease
@@ -59,6 +59,12 @@ class ReleaseDesk:
     def root_sha256(self) -> Digest:
         """Return the SHA-256 of the signing root, as enrolment tokens carry it."""
         return Digest(sha256(self.root()).hexdigest())
+
+    def require_channel(self, channel: Channel) -> None:
+        """Raise WrongUse for a channel that the repository does not have: a device of it would wait for ever."""
+        known = self._founded().channels()
+        if channel not in known:
+            raise WrongUse(f"channel {channel!r}: this hub has {', '.join(known)}")
 
     def role(self, name: str) -> bytes:
         """Return the newest metadata of a role."""

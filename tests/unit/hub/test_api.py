@@ -75,6 +75,11 @@ def test_the_hub_tells_of_itself(client: HubClient) -> None:
     assert told["names"][0] == "hub.test"
 
 
+def test_a_token_for_a_channel_that_is_not_there_is_refused(client: HubClient) -> None:
+    with pytest.raises(WrongUse, match="channel 'canery': this hub has canary"):
+        client.make_token(["digits"], channel="canery")
+
+
 def test_a_token_made_over_the_api_is_one_that_the_hub_takes(hub: TestHub, client: HubClient) -> None:
     made = client.make_token(["digits"], channel="canary", device="d1", labels={"room": "kitchen"})
     token = parse_token(made["token"])

@@ -71,6 +71,7 @@ def make_token(hub: Hub, person: Operator, new: NewToken) -> dict[str, Any]:
         labels=new.labels,
         life=timedelta(seconds=new.ttl_s),
     )
+    hub.releases.require_channel(wanted.channel)
     token = hub.enrolment.make_token(wanted, hub.releases.root_sha256(), person.name)
     expires_us = hub.now_us() + new.ttl_s * 1_000_000
     return {"token": token.dump(), "device": new.device, "channel": new.channel, "models": new.models,
