@@ -127,14 +127,18 @@ class Bundle:
             return self._archive.read(CARD).decode("utf-8", "replace")
 
     def copy_artifact(self, into: BinaryIO) -> None:
-        """Write the artifact to an open file, its digest checked on the way."""
+        """Write the artifact to an open file, its digest checked on the way; OSError where it cannot be written."""
         artifact = self.manifest.artifact
         digest = hashlib.sha256()
-        with _damage_refused(), self._archive.open(artifact.file) as source:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-                into.write(chunk)
+        for chunk in self._chunks(artifact.file):
+            digest.update(chunk)
+            into.write(chunk)  # a full disk here is no damage of the bundle
         _require_digest(artifact.file, digest.hexdigest(), artifact.sha256)
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        with _damage_refused(), self._archive.open(name) as source:
+            while chunk := source.read(_CHUNK):
+                yield chunk
 
     def _part(self, name: str, sha256: str) -> bytes:
         with _damage_refused():

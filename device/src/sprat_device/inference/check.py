@@ -8,6 +8,7 @@ Exit codes: 0 it does, 1 the bundle is refused, 2 wrong use, 4 this machine lack
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import platform
 import sys
@@ -137,6 +138,8 @@ def _reason(exc: SpratError) -> str:
     match exc:
         case BundleRefused():
             return exc.reason
+        case MachineLacks(__cause__=OSError(errno=errno.ENOSPC | errno.EDQUOT)):
+            return Reason.NO_FLASH
         case MachineLacks():
             return Reason.WRONG_RUNTIME
         case RunFailed():

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.device.inference.bundles import INPUT, OUTPUT, manifest, session
+from tests.unit.device.inference.bundles import INPUT, OUTPUT, manifest, session, write
 
+from sprat_device.contract import bundle as bundles
+from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.errors import BundleRefused, MachineLacks, WrongUse
-from sprat_device.contract.manifest import Format, Task, TensorSpec, parse
+from sprat_device.contract.manifest import Format, Task, TensorSpec, Tolerance, parse
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import NO_LABEL
 from sprat_device.inference import runtimes
+from sprat_device.inference.check import _reason
 from sprat_device.inference.runtimes.raw import RunFailed
+from sprat_device.inference.session import _extracted
 
 READING = {"x": np.array([0.1, 0.2, 0.7], np.float32)}
 LABEL = TensorSpec("label", "int64", (-1,), meaning="label")
@@ -147,3 +154,26 @@ def test_inputs_are_checked_by_name() -> None:
     opened = session(described=manifest(inputs=(INPUT,), outputs=(OUTPUT,)))
     assert opened.check_input(READING) is None
     assert opened.check_input({"z": READING["x"]}) is Reason.INPUT_MISSING
+
+
+def test_a_cache_without_room_is_the_machines_fault_and_not_the_bundles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = GoldenSet({"x": np.zeros((1, 3), np.float32)}, {})
+    path = write(tmp_path / "a.sprat", manifest(), b"an artifact", golden, tolerance=Tolerance("absolute", 0.0))
+
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with path.open("rb") as file, bundles.read(file) as opened:
+        into = io.BytesIO()
+        opened.copy_artifact(into)
+        assert into.getvalue() == b"an artifact"
+        with pytest.raises(OSError, match="No space left"):
+            opened.copy_artifact(Full())
+        monkeypatch.setattr("os.fdopen", lambda *_: Full())
+        with pytest.raises(MachineLacks, match="cannot hold 11 bytes more") as found:
+            _extracted(opened, tmp_path / "cache")
+    assert _reason(found.value) is Reason.NO_FLASH
+    assert _reason(MachineLacks("no runtime")) is Reason.WRONG_RUNTIME
