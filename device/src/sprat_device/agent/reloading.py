@@ -50,6 +50,8 @@ class Reloader:
         self._read = read
         self._live = live
         self._recorder = recorder
+        self._failed: tuple[str, ...] = ()
+        """The parts that did not work when they were applied last: a file that they name may have come since."""
         self.current = settings
 
     def reload(self, desired: Desired) -> str:
@@ -69,7 +71,8 @@ class Reloader:
 
     def _follow(self, fresh: DeviceSettings, *, said_by: str) -> str:
         changed = differing(self.current, fresh)
-        if not changed:
+        again = self._failed if said_by == "file" else ()
+        if not (changed or again):
             return "no setting changed"
         self.current = fresh
         waiting = [key for key in changed if not self._is_live(key)]
@@ -77,20 +80,23 @@ class Reloader:
         if applied:
             _LOG.info("settings changed by the %s: %s", said_by, ", ".join(applied))
             self._recorder.event("settings-applied", {"by": said_by, "settings": applied})
-        for name in dict.fromkeys(key.partition(".")[0] for key in applied):
-            self._apply(name, fresh)
+        names = dict.fromkeys([*(key.partition(".")[0] for key in applied), *again])
+        failed = [name for name in names if not self._apply(name, fresh)]
+        self._failed = tuple(dict.fromkeys([*(name for name in self._failed if name not in names), *failed]))
         if waiting:
             _LOG.warning("these settings count after a restart: %s", ", ".join(waiting))
             self._recorder.event("restart-needed", {"by": said_by, "settings": waiting})
         return f"{len(applied)} settings applied, {len(waiting)} count after a restart"
 
-    def _apply(self, name: str, fresh: DeviceSettings) -> None:
+    def _apply(self, name: str, fresh: DeviceSettings) -> bool:
         try:
             self._live[name](fresh)
         except SpratError as exc:
             # What the settings name (a file, an address) is not as they say: the rest of them counts all the same.
             _LOG.error("settings of %s do not work: %s", name, exc)
             self._recorder.event("settings-failed", {"section": name, "detail": str(exc)[:500]})
+            return False
+        return True
 
     def _is_live(self, key: str) -> bool:
         return key not in _AFTER_RESTART and key.partition(".")[0] in self._live

@@ -84,6 +84,24 @@ def test_a_part_that_does_not_work_is_said_and_the_others_are_applied() -> None:
     assert ("settings-failed", {"section": "telemetry", "detail": "token_file is missing"}) in bench.events
 
 
+def test_a_part_that_did_not_work_is_tried_again_though_no_setting_changed() -> None:
+    bench = Bench()
+    well = bench.reloader._live
+
+    def refuse(_new: DeviceSettings) -> None:
+        raise WrongUse("token_file is missing")
+
+    bench.reloader._live = {**well, "inputs": refuse}
+    bench.file = replace(BARE, inputs=INPUTS)
+    bench.reloader.reload(_desired())
+    bench.reloader._live = well  # the file that was missing is there
+    bench.reloader.follow(_desired())
+    assert bench.applied == []  # a word of the hub is no reason to look
+    bench.reloader.reload(_desired())
+    assert [(name, new.inputs) for name, new in bench.applied] == [("inputs", INPUTS)]
+    assert bench.reloader.reload(_desired()) == "no setting changed"
+
+
 def test_the_hubs_level_lies_over_the_files_and_is_taken_back() -> None:
     bench = Bench()
     bench.reloader.follow(_desired(log_level="debug"))
