@@ -124,7 +124,12 @@ class Reporter:
 
     def _reserve_versions(self) -> int:
         path = self._state / "reported.version"
-        first = int(self._files.read(path)) if self._files.exists(path) else 0
+        try:
+            first = int(self._files.read(path)) if self._files.exists(path) else 0
+        except ValueError:
+            # Worn flash, for it is written whole or not at all. The hub goes by the order of arrival, so 0 will do.
+            _LOG.warning("%s cannot be read, the reports are numbered anew", path)
+            first = 0
         self._files.write_atomic(path, str(first + _VERSIONS).encode())
         return first
 

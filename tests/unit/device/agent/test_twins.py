@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from tests.clock import ManualClock
 from tests.faults.disk import FullDisk
 
@@ -58,3 +59,15 @@ def test_counters_alone_are_told_often_and_written_every_five_minutes(tmp_path: 
 
     assert [written_after(seconds) for seconds in (0, 10, 280, 10, 10)] == [1, 1, 1, 4, 4]
     assert len(told) == 5
+
+
+@pytest.mark.parametrize(("kept", "first"), [(b"", 0), (b"\xff2", 0), (b"7", 7)])
+def test_a_damaged_number_of_reports_ends_no_start(tmp_path: Path, kept: bytes, first: int) -> None:
+    (tmp_path / "reported.version").write_bytes(kept)
+    nobody = SimpleNamespace()
+    reporter = Reporter(
+        tmp_path, OsFiles(), ManualClock(), identity=nobody, installer=nobody, streams=nobody, recorder=nobody, facts={},  # type: ignore[arg-type]
+        publish=lambda _document: None,
+    )  # fmt: skip
+    assert reporter.last.version == first
+    assert int((tmp_path / "reported.version").read_bytes()) > first
