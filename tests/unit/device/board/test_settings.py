@@ -41,8 +41,12 @@ def test_inputs_are_tables(tmp_path: Path) -> None:
     _write(tmp_path, '[[inputs]]\nmodel = "digits"\nkind = "replay"\npath = "x.npz"\nrate_hz = 50\nloop = true\n')
     (entry,) = settings.load(tmp_path).inputs
     assert (entry.model, entry.kind, entry.path, entry.rate_hz, entry.loop) == ("digits", "replay", "x.npz", 50.0, True)
-    (other,) = settings.load(tmp_path, flags={"inputs": [{"model": "wine", "kind": "stdin"}]}).inputs
-    assert other.model == "wine"
+    given = settings.load(tmp_path, flags={"inputs": [{"model": "wine", "kind": "stdin"}]})
+    assert given.inputs[0].model == "wine"
+    origins = {key: origin for key, _, origin in given.describe()}
+    assert [origins[f"inputs[0].{key}"] for key in ("model", "format")] == ["flag", "default"]
+    origins = {key: origin for key, _, origin in settings.load(tmp_path).describe()}
+    assert [origins[f"inputs[0].{key}"] for key in ("path", "name")] == [f"{tmp_path / 'sprat.toml'}:4", "default"]
 
 
 def test_a_fixed_clock_state_is_taken(tmp_path: Path) -> None:
@@ -60,6 +64,8 @@ def test_a_fixed_clock_state_is_taken(tmp_path: Path) -> None:
         ("[telemetry]\nframe_interval_s = nan\n", "expected a number from 0.05"),
         ("[runtime]\nprefer = ['tensorflow']\n", "expected a list of tflite, litert, onnx"),
         ("[[inputs]]\nmodel='a'\nkind='stdin'\n\n[[inputs]]\nmodel='b'\nknd='stdin'\n", "sprat.toml:7: unknown setting 'knd'"),
+        ("[[inputs]]\nmodel='a'\nkind='htp'\n\n[[inputs]]\nmodel='b'\nkind='stdin'\n", r"kind \(.*:3\): found 'htp'"),
+        ("[[inputs]]\nmodel='a'\nkind='file'\n\n[[inputs]]\nmodel='b'\nkind='stdin'\n", r"\(.*:1\): kind file needs"),
         ("[[inputs]]\nmodel='a'\n", "'kind' is missing"),
         ("[[inputs]]\nmodel='../a'\nkind='stdin'\n", "model name '../a'"),
         ("[[inputs]]\nmodel='a'\nkind='stdin'\n[[inputs]]\nmodel='a'\nkind='stdin'\n", "'a' has 2 inputs named ''"),

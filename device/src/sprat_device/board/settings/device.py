@@ -60,7 +60,10 @@ class DeviceSettings:
             for i, table in enumerate(getattr(self, name)):
                 place = f"{name}[{i}]"
                 keys = table.shown() if hasattr(table, "shown") else settings_of(owner)
-                rows += [(f"{place}.{key}", _show(getattr(table, key)), self.origins[place]) for key in keys]
+                rows += [
+                    (f"{place}.{key}", _show(getattr(table, key)), self.origins.get(f"{place}.{key}", DEFAULT))
+                    for key in keys
+                ]
         return rows
 
 

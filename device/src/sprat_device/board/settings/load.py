@@ -37,6 +37,8 @@ def load(
         if key not in KEYS and key not in TABLES:
             raise WrongUse(f"flag {key!r}: unknown setting{did_you_mean(key, KEYS)}")
         found[key], origins[key] = value, "flag"
+        if key in TABLES:
+            origins = {place: came for place, came in origins.items() if not place.startswith(f"{key}[")}
     return _build(found, origins)
 
 
@@ -75,7 +77,19 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             raise WrongUse(f"{path}:{values.line_of(text, key)}: unknown setting {key!r}{did_you_mean(key, known)}")
     for name, owner in TABLES.items():
         _require_known(path, text, name, settings_of(owner), found.get(name, []))
-    return found, {key: f"{path}:{values.line_of(text, key)}" for key in found}
+    origins = {key: f"{path}:{values.line_of(text, key)}" for key in found}
+    for name in TABLES:
+        for i, key in _places(found.get(name)):
+            place = f"{name}[{i}].{key}" if key else f"{name}[{i}]"
+            origins[place] = f"{path}:{values.line_of(text, f'{name}.{key}', table=i)}"
+    return found, origins
+
+
+def _places(tables: object) -> Iterator[tuple[int, str]]:
+    """Yield the position of each table, with "" for the table itself, then with each of its keys."""
+    for i, table in enumerate(tables if isinstance(tables, list | tuple) else ()):
+        yield i, ""
+        yield from ((i, key) for key in (table if isinstance(table, Mapping) else ()))
 
 
 def _require_known(path: Path, text: str, name: str, known: Mapping[str, object], raw: object) -> None:
@@ -99,11 +113,13 @@ def _tables(name: str, raw: object, origins: dict[str, str]) -> tuple[Any, ...]:
     came_from = origins[name]
     if not isinstance(raw, list | tuple):
         raise WrongUse(f"{name} ({came_from}): found {raw!r}, expected a list of tables: [[{name}]]")
-    origins |= {f"{name}[{i}]": came_from for i in range(len(raw))}
-    return tuple(_table(TABLES[name], table, f"{name}[{i}]", came_from) for i, table in enumerate(raw))
+    for i, key in _places(raw):
+        origins.setdefault(f"{name}[{i}].{key}" if key else f"{name}[{i}]", came_from)
+    return tuple(_table(TABLES[name], table, f"{name}[{i}]", origins) for i, table in enumerate(raw))
 
 
-def _table(owner: Any, raw: object, where: str, came_from: str) -> Any:
+def _table(owner: Any, raw: object, where: str, origins: Mapping[str, str]) -> Any:
+    came_from = origins[where]
     if not isinstance(raw, Mapping):
         raise WrongUse(f"{where} ({came_from}): found {raw!r}, expected a table")
     known = settings_of(owner)
@@ -113,7 +129,7 @@ def _table(owner: Any, raw: object, where: str, came_from: str) -> Any:
     for key in raw:
         if key not in known:
             raise WrongUse(f"{where} ({came_from}): unknown setting {key!r}{did_you_mean(key, known)}")
-    read = {key: _read(known[key], f"{where}.{key}", value, came_from) for key, value in raw.items()}
+    read = {key: _read(known[key], f"{where}.{key}", value, origins[f"{where}.{key}"]) for key, value in raw.items()}
     if (require_given := getattr(owner, "require_given", None)) is not None:
         try:
             require_given(read)
