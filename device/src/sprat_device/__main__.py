@@ -148,11 +148,13 @@ def _runtimes(parsed: argparse.Namespace) -> int:
 
 
 def _defer(parsed: argparse.Namespace) -> int:
+    from sprat_device.board import owner
     from sprat_device.board.clock import SystemClock
     from sprat_device.board.files import OsFiles
     from sprat_device.contract.errors import WrongUse
     from sprat_device.install import hours
 
+    owner.become(parsed.state)
     if not 0 <= parsed.hours * 3600 <= hours.LONGEST_S:
         raise WrongUse(f"defer: {parsed.hours:g} hours, expected 0 to {hours.LONGEST_S // 3600}")
     hours.defer(parsed.state, OsFiles(), SystemClock(), seconds=parsed.hours * 3600)
@@ -161,9 +163,11 @@ def _defer(parsed: argparse.Namespace) -> int:
 
 
 def _install(parsed: argparse.Namespace) -> int:
+    from sprat_device.board import owner
     from sprat_device.inference.runtimes import health
     from sprat_device.install.offline import install_folder
 
+    owner.become(parsed.state)
     done = install_folder(parsed.state, parsed.folder, runtimes=health.usable(health.known(parsed.state)))
     return _say(parsed, done, "\n".join(f"{model}: {what}" for model, what in done.items()) or "nothing to install")
 
