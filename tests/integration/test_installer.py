@@ -149,6 +149,19 @@ def test_a_kept_bundle_that_no_longer_loads_gives_way_to_the_spare(world: World,
     assert active(board) == world.offers[0].bundle
 
 
+def test_a_kept_bundle_that_the_settings_do_not_feed_stays_and_one_on_trial_does_not(
+    world: World, board: Board
+) -> None:
+    on_trial(board, world.offers[1])
+    board.installer.not_loaded(MODEL, world.offers[1].bundle, "takes other records", unfed=True)
+    board.installer.tick()
+    assert active(board) == world.offers[0].bundle
+    board.install(world.offers[2])
+    board.installer.not_loaded(MODEL, world.offers[2].bundle, "takes other records", unfed=True)
+    board.installer.tick()
+    assert active(board) == world.offers[2].bundle
+
+
 def test_too_many_starts_revert_a_trial(world: World, board: Board) -> None:
     on_trial(board, world.offers[1])
     for _ in range(board.settings.probation_starts - 1):

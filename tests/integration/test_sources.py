@@ -477,8 +477,8 @@ class Held:
     def loaded(self, _model: str, _digest: str) -> None:
         pass
 
-    def not_loaded(self, _model: str, _digest: str, detail: str) -> None:
-        self.lost.append(detail)
+    def not_loaded(self, _model: str, _digest: str, detail: str, *, unfed: bool = False) -> None:
+        self.lost.append(f"unfed: {detail}" if unfed else detail)
 
     def observe(self, *_: object) -> None:
         pass
@@ -511,6 +511,24 @@ def test_a_reading_of_a_child_becomes_an_act_of_a_program_and_all_of_it_ends(
     assert set(acted.read_text().split()) == {"high"}
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
     assert records.events == []
+
+
+def test_an_input_that_does_not_fit_is_not_the_bundles_fault_and_is_tried_again_by_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "open", lambda *_args, **_named: session())
+    held, rows = Held(tmp_path), tmp_path / "rows.npy"
+    wanted = InputSettings("tiny", "replay", path=str(rows))
+    settings = replace(DeviceSettings(), inputs=(wanted,))
+    streams = Streams(tmp_path, settings, SystemClock(), KeptRecords(), held)  # type: ignore[arg-type]
+    streams.follow_slots()
+    streams.follow_slots()
+    assert (len(held.lost), held.lost[0][:7], streams.runtimes) == (1, "unfed: ", {})
+    np.save(rows, np.full((4, 3), 0.5, np.float32))
+    streams.reconfigure(settings)
+    streams.follow_slots()
+    assert (len(held.lost), list(streams.runtimes)) == (1, ["tiny"])
+    assert streams.stop(5) == []
 
 
 def test_what_the_device_prepares_is_what_the_build_prepared() -> None:

@@ -167,6 +167,8 @@ class Streams:
                 del self._models[name]
             elif model.session is not None and model.followed is not None:
                 self._begin(model, model.session, model.followed)
+            else:
+                model.followed = None  # what could not be fed before may be now
 
     def redirect(self, settings: DeviceSettings) -> None:
         """Follow changed outputs; the streams answer on."""
@@ -204,7 +206,7 @@ class Streams:
 
     def _load(self, model: _Model, installed: Installed, path: Path) -> None:
         """Load a bundle; one that cannot be loaded is told to the installer, which reverts, and the old one goes on."""
-        digest = installed.bundle
+        digest, session = installed.bundle, None
         try:
             session = Session.open(
                 path, cache=self._state / "artifacts", settings=self._settings.runtime, found=self._runtimes,
@@ -216,7 +218,8 @@ class Streams:
             self._recorder.event("not-loaded", {"bundle": digest, "detail": str(exc)[:500]}, model=model.name)
             if self.counts(model.name)[0] == digest:
                 return  # it answers, by the settings before: these are to blame, not the bundle
-            self._installer.not_loaded(model.name, digest, str(exc))
+            unfed = session is not None and isinstance(exc, WrongUse)
+            self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed)
         else:
             self._installer.loaded(model.name, digest)
 

@@ -163,12 +163,15 @@ class Installer:
         self._weight.loaded()
         self._course.tell("bundle-loaded", ModelName(model), bundle=digest)
 
-    def not_loaded(self, model: Model, digest: str, detail: str) -> None:
-        """Note that a bundle cannot be loaded: a trial ends, and a kept bundle gives way to the spare."""
+    def not_loaded(self, model: Model, digest: str, detail: str, *, unfed: bool = False) -> None:
+        """Note that a bundle cannot be loaded: a trial ends, and a kept bundle gives way to the spare.
+
+        `unfed`: it loads, but the inputs of the settings do not fit it. A kept bundle was fed before, so it stays.
+        """
         name = ModelName(model)
         if on_trial(self._installs[name], digest):
             self._trials.disprove(name, Reason.NOT_LOADED, detail)
-        else:
+        elif not unfed:
             self._course.pairs.give_way(name, digest)
 
     def observe(self, model: Model, digest: str, ok: bool, latency_us: int) -> None:
