@@ -102,6 +102,7 @@ min_confidence = 0.8
         ("kind='stdin'\nwindow=3\nwindow_s=1.0\nresample_hz=5", "'window' and 'window_s' say the same"),
         ("kind='stdin'\nhop_s=1.0", "'hop_s' needs 'resample_hz'"),
         ("kind='stdin'\nnewest=true\nwindow=3", "'newest' leaves samples out"),
+        ("kind='file'\npath='x'\nformat='raw'", "a file is read line by line"),
         ("kind='stdin'\nformat='xml'", "expected one of json, csv, raw"),
         ("kind='stdin'\nshape=[0]", "expected an integer from 1"),
         ("kind='plugin'\nplugin='a'\noptions=3", "expected a table"),

@@ -112,6 +112,8 @@ class InputSettings:
 
 
 def _require_raw(given: Mapping[str, object]) -> None:
+    if given.get("format") == "raw" and given.get("kind") == "file":
+        raise ValueError("a file is read line by line, which 'format' raw has not: json or csv")
     raw = given.get("format") == "raw" or given.get("kind") == "folder"
     for option in _RECORDS:
         if given.get(option) and not raw:
