@@ -9,6 +9,7 @@ loop takes it up between two readings. What waits in the source is run at once w
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat_device.board.clock import Clock
+from sprat_device.board.logs import log_event
 from sprat_device.board.settings.drift import DriftSettings
 from sprat_device.board.settings.runtime import RuntimeSettings
 from sprat_device.contract import summary
@@ -33,6 +35,7 @@ from sprat_device.inference.sources.reading import Reading, Reply, Source
 from sprat_device.inference.tally import Tally
 from sprat_device.inference.telling import Outcome, Recorder, Watcher
 
+_LOG: Final = logging.getLogger("sprat.agent")
 MOST_AT_ONCE: Final = 32
 _EVENTS_PER_REASON: Final = 20
 """Per summary interval. A broken sensor must not push out of the spool what else happened; the summary has the count."""
@@ -229,6 +232,10 @@ class Loop:
         if loaded.tally.failed(reason) <= _EVENTS_PER_REASON:
             told: dict[str, object] = {"index": reading.index, **({"detail": detail} if detail else {})}
             self._recorder.event(reason, told, model=origin.model, bundle=origin.bundle)
+            if reading.reply is None:  # who asks has the reason as an answer
+                who = f"{origin.model}/{origin.input}" if origin.input else origin.model
+                said = f"reading {reading.index}" + (f", {detail}" if detail else "")
+                log_event(_LOG, logging.WARNING, f"input {who}: {reason}", said)
         # Who asks on demand may ask anything: that is nothing against the bundle.
         if (reason in _UNFIT and reading.reply is None) or reason in {Reason.RUN_FAILED, Reason.NON_FINITE}:
             self._on_outcome(origin.bundle, False, 0)

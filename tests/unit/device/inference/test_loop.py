@@ -84,6 +84,14 @@ def test_a_bad_input_is_an_event_and_never_a_prediction() -> None:
     assert [ok for ok, _us in rig.outcomes] == [True, True]
 
 
+def test_a_bad_input_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig([GOOD, [np.nan, 0, 0]])
+    rig.loop.swap(session(), replace(ORIGIN, input="door"))
+    rig.run(2)
+    (line,) = caplog.messages
+    assert line.startswith("input tiny/door: input-non-finite: reading 1")
+
+
 def test_a_source_that_does_not_fit_counts_against_the_bundle() -> None:
     rig = Rig([[0.1, 0.2]])
     rig.loop.swap(session(), ORIGIN)
