@@ -162,6 +162,20 @@ def test_a_kept_bundle_that_the_settings_do_not_feed_stays_and_one_on_trial_does
     assert active(board) == world.offers[2].bundle
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"schema": "sprat.slots/1", "active": 7}', b"\xff\xfe"])
+@pytest.mark.parametrize("room", ["slots", "installs"])
+def test_a_damaged_record_costs_neither_the_start_nor_the_bundle(
+    world: World, board: Board, room: str, damage: bytes
+) -> None:
+    (board.state / room / f"{MODEL}.json").write_bytes(damage)
+    again = world.board()
+    assert active(again) == world.offers[0].bundle
+    again.installer.offer(MODEL, world.offers[0])
+    assert again.record.phase is Phase.CONFIRMED
+    again.install(world.offers[1])
+    assert active(world.board()) == world.offers[1].bundle
+
+
 def test_too_many_starts_revert_a_trial(world: World, board: Board) -> None:
     on_trial(board, world.offers[1])
     for _ in range(board.settings.probation_starts - 1):

@@ -115,6 +115,8 @@ class Course:
                     self.end_trial(model, verdict)
             case Phase.CONFIRMED:
                 self._perform(model, Effect.RAISE_FLOOR)
+                if (kept := self.installs[model].installed) and self.pairs.restore(model, kept):
+                    self.tell("slots-restored", model, bundle=kept.bundle)
             case Phase.REVERTED:
                 self._perform(model, Effect.SWAP_BACK)
 

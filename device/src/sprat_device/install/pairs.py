@@ -47,6 +47,13 @@ class Pairs:
         if pair.active and pair.active.bundle == bundle and pair.spare:
             self.swap_back(model, pair.active)
 
+    def restore(self, model: ModelName, kept: Installed) -> bool:
+        """Make a confirmed bundle active where the slots were lost and its file is there; tell whether that was so."""
+        lost = self.of(model) == Pair() and self._files.exists(self._slots.path(kept.bundle))
+        if lost:
+            self.flip(model, kept)
+        return lost
+
     def leave_missing(self, model: ModelName) -> Digest | None:
         """Go back from an active bundle whose file is gone, and return its digest."""
         active = self.of(model).active

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from sprat_device.board.files import Files
+from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
 from sprat_device.contract.phases import InstallPhase
 from sprat_device.contract.twin import Installed, InstallReport, Offer, parse_offer
@@ -17,6 +19,7 @@ SCHEMA: Final = "sprat.install/1"
 OFFLINE: Final = "offline"
 """Stands for the rollout of an install that somebody at the device began."""
 _MAX_DETAIL: Final = 1000
+_LOG: Final = logging.getLogger("sprat.install")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,13 @@ class Records:
         self.folder = state / "installs"
 
     def load(self, model: str) -> Install:
-        """Read a model's record; idle where it never had one."""
+        """Read a model's record; idle where it never had one, or it is damaged: the offer begins anew."""
         path = self.folder / f"{model}.json"
-        return _parse(self._files.read(path)) if self._files.exists(path) else Install()
+        try:
+            return _parse(self._files.read(path)) if self._files.exists(path) else Install()
+        except (ValueError, ContractError) as exc:  # written whole or not at all, so this is worn flash
+            _LOG.error("%s cannot be read (%s), taken for idle", path, exc)
+            return Install()
 
     def store(self, model: str, install: Install) -> None:
         """Write a model's record durably."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from sprat_device.board.files import Files
+from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
 from sprat_device.contract.ids import digest
 from sprat_device.contract.twin import Installed
 
 SCHEMA: Final = "sprat.slots/1"
+_LOG: Final = logging.getLogger("sprat.install")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,19 @@ class Slots:
         self._files.make_folder(self.bundles)
 
     def load(self, model: str) -> Pair:
-        """Read a model's slots; empty where it never had any."""
+        """Read a model's slots; empty where it never had any, or they are damaged: the other models go on."""
         path = self._folder / f"{model}.json"
         if not self._files.exists(path):
             return Pair()
-        fields = Fields(json.loads(self._files.read(path)), f"slots of {model}")
-        fields.schema(SCHEMA)
-        return Pair(fields.value("active", _installed, default=None), fields.value("spare", _installed, default=None))
+        try:
+            fields = Fields(json.loads(self._files.read(path)), f"slots of {model}")
+            fields.schema(SCHEMA)
+            return Pair(
+                fields.value("active", _installed, default=None), fields.value("spare", _installed, default=None)
+            )
+        except (ValueError, ContractError) as exc:  # written whole or not at all, so this is worn flash
+            _LOG.error("%s cannot be read (%s), taken for empty", path, exc)
+            return Pair()
 
     def store(self, model: str, pair: Pair) -> None:
         """Write a model's slots durably."""
