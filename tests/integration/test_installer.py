@@ -176,6 +176,21 @@ def test_a_damaged_record_costs_neither_the_start_nor_the_bundle(
     assert active(world.board()) == world.offers[1].bundle
 
 
+def test_damaged_floors_end_neither_a_start_nor_what_answers(world: World, board: Board) -> None:
+    on_trial(board, world.offers[1])
+    for side in board.state.glob("release-floors.*"):
+        side.write_bytes(b"worn")
+    board.predict(board.settings.probation_predictions)
+    board.installer.tick()
+    assert (board.record.phase, active(board)) == (Phase.CONFIRMED, world.offers[1].bundle)
+    assert "floor-not-raised" in [code for code, _ in board.installer.events()]
+    again = world.board()
+    assert active(again) == world.offers[1].bundle
+    again.installer.offer(MODEL, world.offers[2])
+    again.run_until_trial()
+    assert (again.record.phase, again.record.reason) == (Phase.REFUSED, Reason.METADATA_ROLLBACK)
+
+
 def test_too_many_starts_revert_a_trial(world: World, board: Board) -> None:
     on_trial(board, world.offers[1])
     for _ in range(board.settings.probation_starts - 1):

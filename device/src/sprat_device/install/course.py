@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sprat_device.board.files import Files
+from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.install.floors import ReleaseFloors
@@ -128,7 +129,11 @@ class Course:
             case Effect.SWAP_BACK if installed:
                 self.pairs.swap_back(model, installed)
             case Effect.RAISE_FLOOR if installed:
-                self._floors.raise_to(model, installed.release_seq)
+                try:
+                    self._floors.raise_to(model, installed.release_seq)
+                except BundleRefused as exc:
+                    # Both records are damaged: nothing is installed any more, but what answers goes on.
+                    self.tell("floor-not-raised", model, reason=exc.reason, detail=str(exc.args[0]))
             case Effect.STOP_UPDATER:
                 self._updating.stop(model)
             case Effect.CLEAN:
