@@ -19,7 +19,7 @@ from sprat_device.inference.sources.fitting import fit
 from sprat_device.inference.sources.intake import Intake
 from sprat_device.inference.sources.item import Item
 from sprat_device.inference.sources.reading import Numbers, Reading
-from sprat_device.inference.sources.splitting import Lines, Records
+from sprat_device.inference.sources.splitting import MOST_RECORD, Lines, Records
 
 SOME = settings(max_examples=40)
 WHOLE = manifest(inputs=(replace(INPUT, dtype="int8"),))
@@ -148,3 +148,42 @@ def test_pieces_are_those_of_the_whole_however_it_is_cut(chunks: list[bytes], si
             found.append(piece)
         assert found == expected
         assert splitter.consumed <= len(whole) + 1
+
+
+def packed() -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, x=np.arange(300, dtype=np.float32).reshape(100, 3))
+    return file.getvalue()
+
+
+def header(text: str) -> bytes:
+    plain = text.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(plain).to_bytes(2, "little") + plain + bytes(64)
+
+
+ARCHIVE = packed()
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, len(ARCHIVE) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_damaged_archive_is_a_reading_or_a_fault(flips: list[tuple[int, int]]) -> None:
+    damaged = bytearray(ARCHIVE)
+    for place, byte in flips:
+        damaged[place] = byte
+    item = Item(1, 2, bytes(damaged), ".npz")
+    check(read(item, manifest(), kind="folder", path="x"), manifest())
+
+
+@pytest.mark.parametrize("shape", ["(10**15,)", "(1000000000000000,)", "(99999999999999999999999,)", "(True,)", "("])
+def test_an_array_that_claims_what_it_is_not_is_a_fault(shape: str) -> None:
+    payload = header(f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}")
+    found = read(Item(1, 2, payload, ".npy"), manifest(), kind="folder", path="/x")
+    assert [reading.fault is not None for reading in found] == [True, True]
+
+
+def test_an_archive_that_would_fill_the_memory_is_a_fault() -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, x=np.zeros(MOST_RECORD // 4 + 1, np.float32))
+    (first, _) = read(Item(1, 2, file.getvalue(), ".npz"), manifest(), kind="folder", path="/x")
+    assert first.fault is not None
+    assert first.fault.detail == "64 MiB when unpacked, at most 64 are read"

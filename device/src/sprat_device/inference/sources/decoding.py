@@ -22,6 +22,7 @@ from sprat_device.contract.phases import Reason
 from sprat_device.inference.sources import pixels
 from sprat_device.inference.sources.item import Item, Unreadable
 from sprat_device.inference.sources.reading import as_declared, parsed
+from sprat_device.inference.sources.splitting import MOST_RECORD
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _SHOWN: Final = 60
@@ -208,13 +209,27 @@ def _portable(name: str) -> Decode:
 def _arrays(layout: Layout) -> Decode:
     def decode(item: Item) -> Decoded:
         try:
+            _require_bounded(item.payload)
             found = np.load(io.BytesIO(item.payload), allow_pickle=False)
             values = found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as exc:
-            raise Unreadable(f"not a plain {item.form} file ({exc})") from exc
+        except Unreadable:
+            raise
+        # Damage comes as whatever zlib, zipfile, numpy or Python's own tokenizer raises, a claimed size as MemoryError.
+        except Exception as exc:
+            raise Unreadable(f"not a plain {item.form} file ({exc})"[:200]) from exc
         return of_values(values, layout.wanted)
 
     return decode
+
+
+def _require_bounded(payload: bytes) -> None:
+    """Refuse an archive that a few KiB of zeros could fill a board's memory with."""
+    if not payload.startswith(b"PK"):
+        return
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MOST_RECORD:  # no more is read of an entry than it claims to hold
+        raise Unreadable(f"{size >> 20} MiB when unpacked, at most {MOST_RECORD >> 20} are read")
 
 
 def value_decoder(layout: Layout) -> Decode:
