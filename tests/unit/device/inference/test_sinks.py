@@ -22,10 +22,12 @@ from sprat_device.inference.pace import Pace
 from sprat_device.inference.session import Session
 from sprat_device.inference.sinks import outlet as outlets
 from sprat_device.inference.sinks.filter import Filter
+from sprat_device.inference.sinks.mqtt import Topic
 from sprat_device.inference.sinks.outlet import Outlet, Refused
 from sprat_device.inference.sinks.outlets import Outlets
 from sprat_device.inference.sinks.told import Told, tell
 from sprat_device.inference.sinks.writing import Rotated
+from sprat_device.inference.sources.mqtt import password
 from sprat_device.inference.sources.reading import Reading
 
 ORIGIN = Origin(ModelName("tiny"), 3, DIGEST, "door")
@@ -250,3 +252,13 @@ def test_a_file_is_rotated_by_its_size_and_every_line_is_whole(tmp_path: Path) -
     ]
     assert held == list(range(held[0], 40))
     assert all(Path(f"{path}{name}").stat().st_size <= 4 * size + 3 for name in ("", ".1", ".2", ".3"))
+
+
+def test_a_password_that_is_no_text_is_trouble_that_may_pass(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"gr\xfc\xdfe\n")
+    with pytest.raises(OSError, match="no text in UTF-8"):
+        password(str(file))
+    with pytest.raises(OSError, match="no text in UTF-8"):
+        Topic(replace(OutputSettings(), kind="mqtt", host="127.0.0.1", username="me", password_file=str(file)))
+    assert password("") is None

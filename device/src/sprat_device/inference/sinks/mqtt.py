@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 from typing import Any, Final
 
 from sprat_device.board.settings import OutputSettings
 from sprat_device.inference.sinks.told import Told
+from sprat_device.inference.sources.mqtt import password
 
 _KEEPALIVE_S: Final = 30
 
@@ -31,8 +31,7 @@ class Topic:
         client = paho.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         client.connect_timeout = settings.timeout_s
         if settings.username:
-            file = settings.password_file
-            client.username_pw_set(settings.username, Path(file).read_text("utf-8").strip() if file else None)
+            client.username_pw_set(settings.username, password(settings.password_file))
         client.on_connect = self._on_connect
         try:
             client.connect(settings.host, settings.port, keepalive=_KEEPALIVE_S)

@@ -6,6 +6,7 @@ paho is imported when a source of this kind opens. It does not reconnect by itse
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +36,7 @@ class Topic:
         client = paho.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         client.connect_timeout = _CONNECT_S
         if settings.username:
-            client.username_pw_set(settings.username, _password(settings.password_file))
+            client.username_pw_set(settings.username, password(settings.password_file))
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -86,5 +87,9 @@ class Topic:
         self._waiting.put(arrived(self._clock, bytes(message.payload)))
 
 
-def _password(file: str) -> str | None:
-    return Path(file).read_text(encoding="utf-8").strip() if file else None
+def password(file: str) -> str | None:
+    """Return the password in a file, None without a file; OSError where it cannot be read."""
+    try:
+        return Path(file).read_text(encoding="utf-8").strip() if file else None
+    except UnicodeDecodeError as exc:
+        raise OSError(errno.EILSEQ, "is no text in UTF-8", file) from exc
