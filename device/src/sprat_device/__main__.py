@@ -127,7 +127,11 @@ def _run(parsed: argparse.Namespace) -> int:
     lean.import_client()  # before anything else imports it
     from sprat_device import daemon
 
-    return daemon.show_settings(parsed.state) if parsed.show_settings else daemon.run(parsed.state)
+    if not parsed.show_settings:
+        return daemon.run(parsed.state)
+    found = daemon.settings_of(parsed.state)
+    document = {"settings": [{"setting": key, "value": value, "from": origin} for key, value, origin in found]}
+    return _say(parsed, document, "\n".join(f"{key:34} {value:24} {origin}" for key, value, origin in found))
 
 
 def _status(parsed: argparse.Namespace) -> int:

@@ -78,11 +78,9 @@ def run(state: Path) -> int:
     return 0
 
 
-def show_settings(state: Path) -> int:
-    """Print every setting and where it came from."""
-    for key, value, origin in _settings(state).describe():
-        print(f"{key:34} {value:24} {origin}")  # noqa: T201 - the command's output
-    return 0
+def settings_of(state: Path) -> list[tuple[str, str, str]]:
+    """Return (key, value, where it came from) of every setting."""
+    return _settings(state).describe()
 
 
 def _compose(
