@@ -27,7 +27,7 @@ from sprat_device.agent.streams import Streams
 from sprat_device.board.clock import SystemClock
 from sprat_device.board.settings import DeviceSettings, InputSettings, OutputSettings
 from sprat_device.contract.bundle import Baseline
-from sprat_device.contract.ids import ModelName
+from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.manifest import Manifest, TensorSpec
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin
@@ -528,6 +528,20 @@ def test_an_input_that_does_not_fit_is_not_the_bundles_fault_and_is_tried_again_
     streams.reconfigure(settings)
     streams.follow_slots()
     assert (len(held.lost), list(streams.runtimes)) == (1, ["tiny"])
+    assert streams.stop(5) == []
+
+
+def test_a_file_that_is_not_the_bundle_which_was_installed_answers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = session()
+    other.bundle_digest = Digest("cd" * 32)
+    monkeypatch.setattr(Session, "open", lambda *_args, **_named: other)
+    held = Held(tmp_path / "other.sprat")
+    settings = replace(DeviceSettings(), inputs=(InputSettings("tiny", "stdin"),))
+    streams = Streams(tmp_path, settings, SystemClock(), KeptRecords(), held)  # type: ignore[arg-type]
+    streams.follow_slots()
+    assert (held.lost, streams.runtimes) == (["hash-mismatch: other.sprat has SHA-256 cdcdcdcdcdcd…"], {})
     assert streams.stop(5) == []
 
 

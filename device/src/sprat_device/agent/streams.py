@@ -20,9 +20,10 @@ from sprat_device.agent.stream import Feeds, Stream, label
 from sprat_device.agent.workers import LoopThread, Worker
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import DeviceSettings, InputSettings
-from sprat_device.contract.errors import SpratError, WrongUse
+from sprat_device.contract.errors import BundleRefused, SpratError, WrongUse
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import State
+from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin
 from sprat_device.contract.twin import Installed
 from sprat_device.inference.loop import Loop
@@ -208,9 +209,7 @@ class Streams:
         """Load a bundle; one that cannot be loaded is told to the installer, which reverts, and the old one goes on."""
         digest, session = installed.bundle, None
         try:
-            session = Session.open(
-                path, cache=self._state / "artifacts", settings=self._settings.runtime, found=self._runtimes,
-            )  # fmt: skip
+            session = self._opened(path, digest)
             self._swap(model, session, installed)
         # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.
         except Exception as exc:  # noqa: BLE001
@@ -222,6 +221,15 @@ class Streams:
             self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed)
         else:
             self._installer.loaded(model.name, digest)
+
+    def _opened(self, path: Path, digest: str) -> Session:
+        """Return the session of a bundle, if its file still is the one that was verified."""
+        session = Session.open(
+            path, cache=self._state / "artifacts", settings=self._settings.runtime, found=self._runtimes
+        )
+        if session.bundle_digest != digest:
+            raise BundleRefused(Reason.HASH_MISMATCH, f"{path.name} has SHA-256 {session.bundle_digest[:12]}…")
+        return session
 
     def _begin(self, model: _Model, session: Session, installed: Installed) -> None:
         """Let the inputs that are new answer with the session that runs; one that cannot be opened is told and left."""
