@@ -71,7 +71,7 @@ class Reloader:
 
     def _follow(self, fresh: DeviceSettings, *, said_by: str) -> str:
         changed = differing(self.current, fresh)
-        again = self._failed if said_by == "file" else ()
+        again = self._again(fresh) if said_by == "file" else ()
         if not (changed or again):
             return "no setting changed"
         self.current = fresh
@@ -86,7 +86,15 @@ class Reloader:
         if waiting:
             _LOG.warning("these settings count after a restart: %s", ", ".join(waiting))
             self._recorder.event("restart-needed", {"by": said_by, "settings": waiting})
-        return f"{len(applied)} settings applied, {len(waiting)} count after a restart"
+        return (
+            f"{len(applied)} settings applied, {len(waiting)} count after a restart"
+            if changed
+            else "no setting changed"
+        )
+
+    def _again(self, fresh: DeviceSettings) -> tuple[str, ...]:
+        """Return the parts to apply although their settings are as before: what they name may be another."""
+        return (*self._failed, *(("serve",) if fresh.serve.token_file and "serve" not in self._failed else ()))
 
     def _apply(self, name: str, fresh: DeviceSettings) -> bool:
         try:

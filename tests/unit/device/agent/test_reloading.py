@@ -9,7 +9,7 @@ import pytest
 from tests.unit.device.inference.bundles import KeptRecords
 
 from sprat_device.agent.reloading import Reloader, differing, tuned
-from sprat_device.board.settings import DeviceSettings, InputSettings, TelemetrySettings
+from sprat_device.board.settings import DeviceSettings, InputSettings, ServeSettings, TelemetrySettings
 from sprat_device.board.settings.remote import RemoteSettings
 from sprat_device.contract.errors import WrongUse
 from sprat_device.contract.twin import Desired, InputMode
@@ -100,6 +100,15 @@ def test_a_part_that_did_not_work_is_tried_again_though_no_setting_changed() -> 
     bench.reloader.reload(_desired())
     assert [(name, new.inputs) for name, new in bench.applied] == [("inputs", INPUTS)]
     assert bench.reloader.reload(_desired()) == "no setting changed"
+
+
+def test_a_token_is_read_again_by_a_reload_though_its_file_has_the_same_name() -> None:
+    bench = Bench(replace(BARE, serve=ServeSettings(token_file="/token")))
+    bench.reloader._live = {**bench.reloader._live, "serve": bench._apply("serve")}
+    assert bench.reloader.reload(_desired()) == "no setting changed"
+    bench.reloader.follow(_desired())
+    assert [name for name, _ in bench.applied] == ["serve"]
+    assert bench.events == []
 
 
 def test_the_hubs_level_lies_over_the_files_and_is_taken_back() -> None:
