@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import pty
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,7 @@ from sprat_device.inference.sources.pixels import as_image
 from sprat_device.inference.sources.place import Place
 from sprat_device.inference.sources.reading import Numbers, Reading, Source, as_declared, parsed
 from sprat_device.inference.sources.replay import Replay, load
+from sprat_device.inference.sources.serial import open_line
 from sprat_device.inference.sources.splitting import Lines, Records
 from sprat_device.inference.sources.tail import Tail
 from sprat_device.inference.sources.taken import Taken
@@ -490,3 +493,17 @@ def test_records_of_another_size_than_the_source_sends_refuse_the_bundle(tmp_pat
     inlet.fitted(manifest())
     with pytest.raises(WrongUse, match="its records have 12 bytes, this bundle takes 16"):
         inlet.fitted(manifest(inputs=(TensorSpec("x", "float32", (1, 4)),)))
+
+
+def test_a_line_that_is_unplugged_while_it_is_opened_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unplugged(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    ours, theirs = pty.openpty()
+    before = sorted(Path("/proc/self/fd").iterdir())
+    monkeypatch.setattr("fcntl.ioctl", unplugged)
+    with pytest.raises(OSError, match="Input/output error"):
+        open_line(Path(os.ttyname(theirs)), 9600, ManualClock(), Lines())
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    os.close(ours)
+    os.close(theirs)

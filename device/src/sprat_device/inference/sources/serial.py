@@ -33,6 +33,9 @@ def open_line(path: Path, baud: int, clock: Clock, splitter: Splitter, *, newest
     except termios.error as exc:
         os.close(line)
         raise OSError(errno.ENOTTY, "is no serial line", str(path)) from exc
+    except OSError:  # unplugged at this very moment
+        os.close(line)
+        raise
 
     def close() -> None:
         with contextlib.suppress(OSError):
