@@ -63,8 +63,9 @@ class HeldFiles(OsFiles):
     def list(self, folder: Path) -> list[Path]:
         """Return the entries of a folder, sorted by name."""
         there = set(super().list(folder)) if folder.is_dir() or folder not in self._folders else set[Path]()
-        held = {path for path, data in self._held.items() if path.parent == folder and data is not None}
-        gone = {path for path, data in self._held.items() if data is None}
+        now = self._held.copy()  # another thread may hold one file more meanwhile
+        held = {path for path, data in now.items() if path.parent == folder and data is not None}
+        gone = {path for path, data in now.items() if data is None}
         return sorted((there | held) - gone)
 
     def free_bytes(self, path: Path) -> int:  # noqa: ARG002 - the port's signature

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import pytest
 from tests.faults.disk import FullDisk
@@ -59,3 +59,17 @@ def test_a_folder_is_asked_by_writing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert why_not_writable(tmp_path / "absent", OsFiles()) == "No such file or directory"
     assert why_not_writable(tmp_path, FullDisk(room=100)) == "No space left on device"
+
+
+def test_a_folder_is_listed_while_another_thread_holds_a_file_more(tmp_path: Path) -> None:
+    files = HeldFiles()
+
+    class Slow(PosixPath):
+        @property
+        def parent(self) -> Slow:
+            files.write_atomic(tmp_path / "of another thread", b"2")
+            return super().parent
+
+    files.write_atomic(Slow(tmp_path / "a"), b"1")
+    assert [path.name for path in files.list(tmp_path)] == ["a"]
+    assert [path.name for path in files.list(tmp_path)] == ["a", "of another thread"]
