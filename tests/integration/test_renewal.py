@@ -35,6 +35,12 @@ pytestmark = pytest.mark.integration
 DAY_US = 86_400_000_000
 
 
+@pytest.fixture(autouse=True)
+def unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the updater is run in this process, which its limit of memory would outlast; that is tested on a child."""
+    monkeypatch.setattr(updater, "limit_memory", lambda _kib: None)
+
+
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[DevicePort]:
     with DevicePort(tmp_path / "port", Publisher(tmp_path / "publisher").folder / "repository") as port:
