@@ -65,7 +65,7 @@ class Commands:
         """Run one command and return its reply; what is unknown, not allowed or malformed is answered, never raised."""
         try:
             result = self._run(name, json.loads(payload or b"{}"), correlation)
-        except (ValueError, ContractError) as exc:
+        except (ValueError, RecursionError, ContractError) as exc:
             return _reply(ok=False, detail=str(exc))
         except OSError as exc:
             return _reply(ok=False, detail=f"command {name}: not done, for the disk fails ({exc.strerror or exc})")

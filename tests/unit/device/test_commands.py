@@ -31,6 +31,7 @@ def test_a_known_command_answers_with_its_result() -> None:
         ("reboot", b"{}", "unknown command 'reboot'; known: picky, ping"),
         ("ping", b"[1]", "expected a mapping"),
         ("ping", b"{", "Expecting property name"),
+        ("ping", b"[" * 100_000, "recursion"),
         ("picky", b"", "argument 'x' is missing"),
     ],
 )
