@@ -59,7 +59,7 @@ def test_a_fixed_clock_state_is_taken(tmp_path: Path) -> None:
         ("[telemetry]\n\ncap_byte = 3\n", r"sprat.toml:3: .*'telemetry.cap_byte'; did you mean 'telemetry.cap_bytes'"),
         ("log_levl = 'info'\n", r"sprat.toml:1: .*did you mean 'log_level'"),
         ("log_level = 'loud'\n", "sprat.toml:1.*found 'loud', expected one of debug"),
-        ("[runtme]\nthreads = 1\n", "sprat.toml:1: unknown setting 'runtme'"),
+        ("[runtme]\nthreads = 1\n", "sprat.toml:1: unknown setting 'runtme'; did you mean 'runtime'"),
         ("[install]\nattempts = true\n", "found True, expected an integer from 1 to 100"),
         ("[telemetry]\nframe_interval_s = nan\n", "expected a number from 0.05"),
         ("[runtime]\nprefer = ['tensorflow']\n", "expected a list of tflite, litert, onnx"),

@@ -74,7 +74,8 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     known = [*KEYS, *TABLES]
     for key in found:
         if key not in known:
-            raise WrongUse(f"{path}:{values.line_of(text, key)}: unknown setting {key!r}{did_you_mean(key, known)}")
+            near = did_you_mean(key, [name for name in (*known, *SECTIONS) if name != key])
+            raise WrongUse(f"{path}:{values.line_of(text, key)}: unknown setting {key!r}{near}")
     for name, owner in TABLES.items():
         _require_known(path, text, name, settings_of(owner), found.get(name, []))
     origins = {key: f"{path}:{values.line_of(text, key)}" for key in found}
