@@ -8,6 +8,7 @@ no longer has is counted as damaged, and the next seq is above everything that e
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,15 +59,20 @@ class LaneLog:
 
     @classmethod
     def open(cls, files: Files, folder: Path, *, epoch: int, lane: Lane, segment_bytes: int) -> LaneLog:
-        """Read a lane from disk and cut its torn tail; ContractError if its checkpoint is missing or damaged."""
+        """Read a lane from disk and cut its torn tail; ContractError if its checkpoint or a block is lost."""
         log = cls(files, folder, epoch=epoch, lane=lane, segment_bytes=segment_bytes)
         try:
             raw = files.read(folder / _STATE)
+            saved = checkpoint.parse(raw)
+            log._state_bytes = len(raw)
+            log._take(recover(files, folder, epoch=epoch, lane=lane, saved=saved))
         except FileNotFoundError as exc:
             raise ContractError(f"{folder / _STATE}: is missing") from exc
-        saved = checkpoint.parse(raw)
-        log._state_bytes = len(raw)
-        log._take(recover(files, folder, epoch=epoch, lane=lane, saved=saved))
+        except OSError as exc:
+            if exc.errno != errno.EIO:
+                raise
+            # A worn block, which no later start can read either; which seqs it holds is not known.
+            raise ContractError(f"{folder}: cannot be read ({exc})") from exc
         log._cut_tail()
         return log
 
@@ -75,10 +81,10 @@ class LaneLog:
         """Read the frames of a lane that will never be appended to again; without a checkpoint all of them wait."""
         log = cls(files, folder, epoch=epoch, lane=lane, segment_bytes=segment_bytes)
         saved = Checkpoint()
-        with contextlib.suppress(FileNotFoundError, ContractError):
+        with contextlib.suppress(OSError, ContractError):
             saved = checkpoint.parse(files.read(folder / _STATE))
         if files.exists(folder):
-            log._take(recover(files, folder, epoch=epoch, lane=lane, saved=saved))
+            log._take(recover(files, folder, epoch=epoch, lane=lane, saved=saved, unreadable=True))
         return log
 
     @property

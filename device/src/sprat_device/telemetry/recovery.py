@@ -6,6 +6,7 @@ only rise. What they knew of and the disk no longer has is damaged.
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +33,26 @@ class Recovered:
     damaged: int
 
 
-def recover(files: Files, folder: Path, *, epoch: int, lane: Lane, saved: Checkpoint) -> Recovered:
-    """Read the segments of a lane; nothing on the disk is changed."""
+def recover(
+    files: Files, folder: Path, *, epoch: int, lane: Lane, saved: Checkpoint, unreadable: bool = False
+) -> Recovered:
+    """Read the segments of a lane; nothing on the disk is changed.
+
+    A worn block in a segment is an OSError, or with `unreadable` what that held is damaged.
+    """
     last: FrameHeader | None = None
     segments: list[Segment] = []
     for path in files.list(folder):
         first_seq = first_seq_of(path)
         if first_seq is None:
             continue
-        raw = files.read(path)
+        try:
+            raw = files.read(path)
+        except OSError as exc:
+            if exc.errno != errno.EIO or not unreadable:
+                raise
+            _log.warning("spool: %s cannot be read (%s)", path, exc)
+            continue
         segment = Segment(path, first_seq)
         for found in scan(raw, epoch=epoch, lane=lane, first_seq=first_seq):
             _index(segment, found, saved)

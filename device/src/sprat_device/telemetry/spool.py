@@ -7,6 +7,7 @@ the frames of an earlier one are sent as they are and never added to.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import secrets
@@ -228,7 +229,9 @@ class DiskSpool:
             return int(fields.text("epoch", max_length=16), 16)
         except FileNotFoundError:
             return None
-        except (ContractError, ValueError) as exc:
+        except (ContractError, ValueError, OSError) as exc:
+            if isinstance(exc, OSError) and exc.errno != errno.EIO:
+                raise
             _log.warning("spool: %s cannot be read (%s)", _EPOCH_FILE, exc)
             return None
 

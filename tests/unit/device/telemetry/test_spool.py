@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.faults.disk import CuttingFiles, FullDisk
 from tests.spools import disk_bytes, draft, open_spool, waiting
 
+from sprat_device.board.files import OsFiles
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.frame import open_frame
 from sprat_device.contract.phases import Lane
@@ -100,6 +103,30 @@ def test_a_lost_checkpoint_begins_a_new_epoch_and_old_frames_are_still_sent(tmp_
     assert list(waiting(again)) == [(1, Lane.PREDICTIONS, seq) for seq in range(3)] + [(7, Lane.PREDICTIONS, 0)]
     again.ack(Ack(1, Lane.PREDICTIONS, ((0, 2),)))
     assert not (tmp_path / f"{1:016x}").exists()
+
+
+@pytest.mark.parametrize("where", ["state", "00000000000000000000.seg", "00000000000000000006.seg", "epoch.json"])
+def test_a_worn_block_begins_a_new_epoch_and_costs_what_it_held(tmp_path: Path, where: str) -> None:
+    class Worn(OsFiles):
+        def read(self, path: Path) -> bytes:
+            if path.name == where and "events" not in path.parts:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return super().read(path)
+
+    spool = open_spool(tmp_path)
+    for _ in range(9):
+        spool.append(draft(size=150))
+    before = waiting(spool)
+    worn = open_spool(tmp_path, Worn(), first_epoch=2)
+    worn.append(draft())
+    found = waiting(worn)
+    assert [log.epoch for log in worn.logs()][-1] == 2
+    assert (2, Lane.PREDICTIONS, 0) in found
+    lost = before.keys() - found.keys()
+    assert bool(lost) == where.endswith(".seg")
+    assert len(lost) < len(before)
+    assert all(report.balanced() for report in worn.ledger().values())
+    worn.close()
 
 
 def test_a_copied_card_can_begin_a_new_epoch(tmp_path: Path) -> None:
