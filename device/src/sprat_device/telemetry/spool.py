@@ -107,14 +107,17 @@ class DiskSpool:
         self._lock = threading.RLock()
         self._lanes: dict[Lane, LaneLog] = {}
         self._earlier: list[LaneLog] = []
+        self._untold: list[Gap] = []
+        """Of evictions for a frame that the disk then did not take."""
         self._open()
 
     def append(self, draft: Draft) -> tuple[Gap, ...]:
         """Store one frame durably and return what was evicted for it."""
         with self._lock:
             log = self._lanes[draft.lane]
-            gaps = self._make_room(log.sealed_size(draft), draft.lane)
+            self._make_room(log.sealed_size(draft), draft.lane)
             log.append(draft)
+            gaps, self._untold = tuple(self._untold), []
             return gaps
 
     def drop(self, lane: Lane, records: int) -> None:
@@ -174,10 +177,10 @@ class DiskSpool:
     def _find(self, epoch: int, lane: Lane) -> LaneLog | None:
         return next((log for log in self._all() if (log.epoch, log.lane) == (epoch, lane)), None)
 
-    def _make_room(self, size: int, incoming: Lane) -> tuple[Gap, ...]:
+    def _make_room(self, size: int, incoming: Lane) -> None:
         need = self.size_bytes() + size - self._cap_bytes
         if need <= 0:
-            return ()
+            return
         logs = list(self._all())
         generation = {id(log): i // len(Lane) for i, log in enumerate(logs)}
         facts = {
@@ -190,9 +193,10 @@ class DiskSpool:
             raise SpoolFull(
                 f"spool: no room for {size} bytes of {incoming} under the cap of {self._cap_bytes}; raise telemetry.cap_bytes"
             )
-        gaps = [facts[segment].evict(segment.first_seq) for segment in chosen]
+        for segment in chosen:
+            if (gap := facts[segment].evict(segment.first_seq)) is not None:
+                self._untold.append(gap)
         self._remove_drained()
-        return tuple(gap for gap in gaps if gap is not None)
 
     def _open(self) -> None:
         self._files.make_folder(self._folder)

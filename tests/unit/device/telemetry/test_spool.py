@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.faults.disk import CuttingFiles, FullDisk
 from tests.spools import disk_bytes, draft, open_spool, waiting
 
-from sprat_device.board.files import OsFiles
+from sprat_device.board.files import Appender, OsFiles
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.frame import open_frame
 from sprat_device.contract.phases import Lane
@@ -103,6 +103,29 @@ def test_a_lost_checkpoint_begins_a_new_epoch_and_old_frames_are_still_sent(tmp_
     assert list(waiting(again)) == [(1, Lane.PREDICTIONS, seq) for seq in range(3)] + [(7, Lane.PREDICTIONS, 0)]
     again.ack(Ack(1, Lane.PREDICTIONS, ((0, 2),)))
     assert not (tmp_path / f"{1:016x}").exists()
+
+
+def test_what_was_evicted_for_a_frame_that_the_disk_did_not_take_is_told_with_the_next(tmp_path: Path) -> None:
+    class Failing(OsFiles):
+        fails = False
+
+        def append(self, path: Path) -> Appender:
+            if self.fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return super().append(path)
+
+    files = Failing()
+    spool = open_spool(tmp_path, files, cap_bytes=12_000, segment_bytes=200)
+    while not (gaps := spool.append(draft(size=1000))):
+        pass
+    told = list(gaps)
+    files.fails = True
+    with pytest.raises(OSError, match="Input/output error"):
+        spool.append(draft(size=1000))
+    files.fails = False
+    told += spool.append(draft(size=10))
+    assert sum(gap.records for gap in told) == spool.ledger()[Lane.PREDICTIONS].evicted == 2
+    assert spool.append(draft(size=10)) == ()
 
 
 @pytest.mark.parametrize("where", ["state", "00000000000000000000.seg", "00000000000000000006.seg", "epoch.json"])
