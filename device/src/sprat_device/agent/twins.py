@@ -39,7 +39,8 @@ class DesiredState:
 
     def take(self, desired: Desired) -> bool:
         """Keep a state that is newer, or of another incarnation (a restored hub starts with lower versions)."""
-        if desired.incarnation == self.current.incarnation and desired.version <= self.current.version:
+        newest = self._waiting or self.current
+        if desired.incarnation == newest.incarnation and desired.version <= newest.version:
             return False
         self._waiting = desired
         return self.keep()

@@ -35,6 +35,7 @@ def test_what_the_disk_does_not_take_waits_for_it_and_does_not_count_before(tmp_
     assert not state.take(_desired(3))
     assert (state.current.version, state.keep()) == (0, False)
     assert not state.take(_desired(4))
+    assert not state.take(_desired(3))  # come late, by another way
     disk.room = 100_000
     assert state.keep()
     assert state.current == DesiredState(tmp_path, OsFiles()).current == _desired(4)
