@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from processes import memory_mib
+from processes import private_mib
 from quiet import Quiet
 from rows import Row
 
@@ -38,7 +38,7 @@ class Course:
     """What was seen: seconds since the start, MiB, and the spells without a link."""
 
     at_s: list[float] = field(default_factory=list)
-    pss: list[float] = field(default_factory=list)
+    private: list[float] = field(default_factory=list)
     spells: list[tuple[float, float, str]] = field(default_factory=list)
 
 
@@ -70,7 +70,7 @@ def _leave_alone(device: LabDevice, span_s: float) -> Course:
         with _spell(link, course, begun) if dice.random() < 0.4 else _calm():
             _watch(device, course, begun, min(now + spell, span_s))
         if len(course.at_s) % 60 < 4:
-            print(f"   {now:5.0f} s, {course.pss[-1]:.1f} MiB, {len(course.spells)} spells", file=sys.stderr)
+            print(f"   {now:5.0f} s, {course.private[-1]:.1f} MiB, {len(course.spells)} spells", file=sys.stderr)
     link.restore()
     return course
 
@@ -96,17 +96,19 @@ def _watch(device: LabDevice, course: Course, begun: float, until: float) -> Non
     while (now := time.monotonic() - begun) < until:
         if not course.at_s or now - course.at_s[-1] >= SAMPLE_S:
             course.at_s.append(now)
-            course.pss.append(memory_mib(device.process.pid, "Pss"))
+            course.private.append(private_mib(device.process.pid))
         time.sleep(0.5)
 
 
 def _flat(course: Course) -> Row:
     """Compare the last tenth with the second one: the first is the warm-up."""
-    tenth = max(1, len(course.pss) // 10)
-    early, late = np.median(course.pss[tenth : 2 * tenth]), np.median(course.pss[-tenth:])
-    spread = f"({min(course.pss):.1f}-{max(course.pss):.1f} MiB over {course.at_s[-1]:.0f} s, picture {PICTURE})"
-    return Row("soak", f"PSS at the end, {len(course.spells)} times without a link", float(late), "MiB",
-               "PSS after a tenth", float(early), "<= 1.01", spread=spread)  # fmt: skip
+    tenth = max(1, len(course.private) // 10)
+    early, late = np.median(course.private[tenth : 2 * tenth]), np.median(course.private[-tenth:])
+    spread = (
+        f"({min(course.private):.1f}-{max(course.private):.1f} MiB over {course.at_s[-1]:.0f} s, picture {PICTURE})"
+    )
+    return Row("soak", f"private memory at the end, {len(course.spells)} times without a link", float(late), "MiB",
+               "after a tenth", float(early), "<= 1.01", spread=spread)  # fmt: skip
 
 
 def _ledger(on: Stage, device: LabDevice) -> list[Row]:
@@ -136,8 +138,8 @@ def _draw(course: Course) -> None:
     axes = figure.subplots()
     for since, until, kind in course.spells:
         axes.axvspan(since / 60, until / 60, color={"cut": "0.85", "stall": "0.93"}[kind], lw=0)
-    axes.plot(np.array(course.at_s) / 60, course.pss, lw=1)
-    axes.set(xlabel="minutes (grey: link cut off, light grey: half open)", ylabel="PSS of the agent, MiB",
-             ylim=(0, 1.25 * max(course.pss)), title="One agent, 100 predictions a second, a link that flaps")  # fmt: skip
+    axes.plot(np.array(course.at_s) / 60, course.private, lw=1)
+    axes.set(xlabel="minutes (grey: link cut off, light grey: half open)", ylabel="private memory, MiB",
+             ylim=(0, 1.25 * max(course.private)), title="One agent, 100 predictions a second, a link that flaps")  # fmt: skip
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
