@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import threading
 import time
@@ -73,6 +74,8 @@ def demo(
         out.say(f"folder:  {place}")
         if wait:
             out.say("Ctrl-C ends the hub and the agents.")
+            # A shell that starts this in the background has it ignore interrupts.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             threading.Event().wait()
     wrong = [figure for figure in on.figures if not figure.ok]
     if wrong:
