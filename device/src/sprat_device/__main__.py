@@ -79,7 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", _run, "the agent", "sprat-device run --state /var/lib/sprat")
     run.add_argument("--show-settings", action="store_true", help="print every setting and where it came from")
 
-    _command(commands, "status", _status, "slots, phase, ledger and last errors", "sprat-device status --json")
+    _command(
+        commands,
+        "status",
+        _status,
+        "what answers, installs, ledger, certificate and runtimes",
+        "sprat-device status --json",
+    )
     _command(commands, "runtimes", _runtimes, "whether each installed runtime works, by running a tiny artifact",
              "sprat-device runtimes --json")  # fmt: skip
     install = _command(commands, "install", _install, "install from a copied repository, with the same checks",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -12,16 +11,12 @@ import numpy as np
 
 from sprat.data.table import Column
 from sprat.errors import ContractError
+from sprat_device.contract.arrays import DAMAGE
 
 _READERS: Final[dict[tuple[int, int], Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_DAMAGE: Final = (
-    ValueError, TypeError, KeyError, AttributeError, SyntaxError, tokenize.TokenError, OverflowError, RecursionError,
-    MemoryError, EOFError,
-)  # fmt: skip
-"""numpy evaluates the header as a Python literal, in two ways; these were seen to come out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +42,9 @@ def read_header(stream: IO[bytes]) -> Header:
         if reader is None:
             raise ContractError(f"npy version {version}, expected 1.0 or 2.0")
         shape, fortran, dtype = reader(stream)
-    except _DAMAGE as exc:
+    except OSError:
+        raise  # the disk, not the file: its reader says so
+    except DAMAGE as exc:
         raise ContractError(f"not a plain array: {' '.join(str(exc).split())[:120]}") from exc
     if dtype.hasobject or any(size < 0 for size in shape):
         raise ContractError("not a plain array: it holds Python objects (a pickle), or no shape")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,11 +20,12 @@ import numpy.typing as npt
 from sprat_device.contract.errors import ContractError
 
 FIXED_TIME: Final = (1980, 1, 1, 0, 0, 0)
-_DAMAGE: Final = (
-    zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError, TypeError, KeyError,
+DAMAGE: Final = (
+    zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError, ValueError, RuntimeError, OSError, TypeError, KeyError,
     AttributeError, SyntaxError, tokenize.TokenError, OverflowError, RecursionError, MemoryError,
 )  # fmt: skip
-"""What comes out of damaged archives; numpy evaluates an array's header as a Python literal, hence the last ones."""
+"""What comes out of damaged archives and arrays, for every reader of them; numpy evaluates an array's header as a Python
+literal, hence the last ones."""
 _MAX_ENTRIES: Final = 4096
 _HEADER_BOUND: Final = 4096
 _KINDS: Final = frozenset("biufSU")
@@ -49,7 +52,7 @@ def parse(raw: bytes, *, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
             if len(entries) > _MAX_ENTRIES:
                 raise ContractError(f"arrays: {len(entries)} entries, at most {_MAX_ENTRIES} are allowed")
             return {entry.filename.removesuffix(".npy"): _array(archive, entry, len(raw)) for entry in entries}
-    except _DAMAGE as exc:
+    except DAMAGE as exc:
         raise ContractError(f"arrays: not a readable npz ({exc})") from exc
 
 

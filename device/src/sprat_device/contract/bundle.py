@@ -7,7 +7,6 @@ stand in the manifest and are compared as the parts are read; the bundle's own d
 from __future__ import annotations
 
 import hashlib
-import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -197,17 +196,7 @@ def _damage_refused() -> Iterator[None]:
         raise
     except ContractError as exc:
         raise BundleRefused(Reason.BAD_BUNDLE, str(exc)) from exc
-    # zipfile answers damage with any of these (NotImplementedError for an odd version, RuntimeError for a password).
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        OSError,
-        struct.error,
-    ) as exc:
+    except arrays.DAMAGE as exc:
         raise BundleRefused(Reason.BAD_BUNDLE, f"bundle: not readable ({exc})") from exc
 
 

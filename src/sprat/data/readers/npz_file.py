@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ import numpy as np
 from sprat.data import npy
 from sprat.data.table import MAX_BYTES, Column
 from sprat.errors import ContractError
+from sprat_device.contract.arrays import DAMAGE
 
 _MAX_ENTRIES: Final = 4096
 
@@ -27,7 +27,9 @@ def read(path: Path) -> dict[str, Column]:
                     f"{len(entries)} arrays of {unpacked} bytes, at most {_MAX_ENTRIES} of {MAX_BYTES} are allowed"
                 )
             return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in entries}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as exc:
+    except OSError:
+        raise  # the disk, not the file: its reader says so
+    except DAMAGE as exc:
         raise ContractError(f"not an npz of plain arrays: {exc}") from exc
 
 

@@ -12,10 +12,10 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.contract.arrays import DAMAGE
 from sprat_device.contract.errors import WrongUse
 
 _HEADER_BOUND: Final = 10_000
-_ERRORS: Final = (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, SyntaxError)
 
 
 class Stream:
@@ -50,7 +50,7 @@ def npy(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, npt.N
     try:
         with path.open("rb") as file:
             yield from _together({names[0]: Stream(file, str(path))}, rows, path)
-    except _ERRORS as exc:
+    except DAMAGE as exc:
         raise _unreadable(path, exc) from exc
 
 
@@ -67,7 +67,7 @@ def npz(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, npt.N
                 name: Stream(opened.enter_context(archive.open(f"{name}.npy")), f"{path}: {name}") for name in names
             }
             yield from _together(streams, rows, path)
-    except _ERRORS as exc:
+    except DAMAGE as exc:
         raise _unreadable(path, exc) from exc
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat_device.board.clock import Clock
+from sprat_device.contract.arrays import DAMAGE
 from sprat_device.contract.errors import WrongUse
 from sprat_device.inference.sources.reading import Numbers, Reading, as_declared
 
@@ -100,5 +100,5 @@ def _read(path: Path, wanted: Mapping[str, np.dtype[Any]]) -> dict[str, npt.NDAr
             return {name: found[name] for name in found.files if name in wanted}
     except OSError as exc:
         raise WrongUse(f"{path}: cannot be read ({exc.strerror or exc})") from exc
-    except (ValueError, EOFError, zipfile.BadZipFile) as exc:
+    except DAMAGE as exc:
         raise WrongUse(f"{path}: not a plain .npz or .npy file ({exc})") from exc
