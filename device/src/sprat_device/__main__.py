@@ -116,8 +116,10 @@ def _say(parsed: argparse.Namespace, document: dict[str, Any], line: str) -> int
 
 
 def _enrol(parsed: argparse.Namespace) -> int:
+    from sprat_device.board import owner
     from sprat_device.board.enrol import enrol
 
+    owner.become(parsed.state)
     token = sys.stdin.readline() if parsed.token == "-" else parsed.token  # noqa: S105 - not a password
     found = enrol(parsed.hub, token, parsed.state, device=parsed.device)
     return _say(
@@ -132,7 +134,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
     lean.import_client()  # before anything else imports it
     from sprat_device import daemon
+    from sprat_device.board import owner
 
+    owner.become(parsed.state)
     if not parsed.show_settings:
         return daemon.run(parsed.state)
     found = daemon.settings_of(parsed.state)
@@ -142,7 +146,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _status(parsed: argparse.Namespace) -> int:
     from sprat_device import status
+    from sprat_device.board import owner
 
+    owner.become(parsed.state)  # to look whether an agent runs makes its lock
     document = status.read(parsed.state)
     return _say(parsed, document, "\n".join(status.lines(document)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 
@@ -14,6 +15,16 @@ def become(state: Path) -> None:
         return  # whoever needs it says so
     if os.geteuid() != 0 or facts.st_uid == 0:
         return
-    os.setgroups([])
+    _take_groups(facts.st_uid, facts.st_gid)
     os.setgid(facts.st_gid)
     os.setuid(facts.st_uid)
+
+
+def _take_groups(uid: int, gid: int) -> None:
+    """Take the groups that give this user its sensors, and none of root's."""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        os.setgroups([])
+    else:
+        os.initgroups(name, gid)

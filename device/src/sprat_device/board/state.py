@@ -1,8 +1,8 @@
 """The layout of the state folder, by which an agent knows whether it understands what another version left.
 
 Rules: `state.json` tells the layout, and the oldest layout whose agents may still use the folder; a folder without it is
-layout 1. A migration may be cut at any write and is then done again from its beginning, so each must bear that; the new
-number is written last. A folder that is too new is refused and left as it is.
+layout 1, or fresh where no agent has run. A migration may be cut at any write and is then done again from its beginning,
+so each must bear that; the new number is written last. A folder that is too new is refused and left as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from sprat_device.contract.fields import Fields
 SCHEMA: Final = "sprat.state/1"
 FILE_NAME: Final = "state.json"
 LAYOUT: Final = 2
+_MARKS: Final = ("spool", "slots", "reported.version", "desired.json")
+"""What an agent of layout 1 leaves: without any of it none has run here, and there is nothing to bring on."""
 OLDEST: Final = 1
 """Agents of layout 1 know nothing of `state.json`, `runs.json` and `begun.json`, and miss nothing of what they know."""
 _LOG: Final = logging.getLogger("sprat.agent")
@@ -63,6 +65,10 @@ def prepare(
                 f"layouts up to {layout}; install agent {found.agent or 'of that version'} or a newer one"
             )
         return found
+    if not files.exists(state / FILE_NAME) and not any(files.exists(state / mark) for mark in _MARKS):
+        fresh = Layout(layout, oldest, agent)
+        _write(state, files, fresh)
+        return fresh
     for number in range(found.layout, layout):
         _LOG.info("state folder: layout %d becomes %d", number, number + 1)
         migrations[number](state, files)

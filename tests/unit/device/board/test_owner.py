@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,15 +13,21 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from sprat_device.board import owner
+from sprat_device.contract.twin import Reported
 
 NOBODY = 65534
 # All is loaded first: this Python may stand in a home that nobody else may look into.
 PROGRAM = """
 import encodings.ascii, sys
 import sprat_device.board.clock, sprat_device.board.files, sprat_device.board.owner, sprat_device.install.hours
+import sprat_device.daemon, sprat_device.status
 from sprat_device.__main__ import main
-sys.exit(main(["defer", "8", "--state", sys.argv[1]]))
+sys.exit(main([*sys.argv[2:], "--state", sys.argv[1]]))
 """
+IDENTITY = {
+    "schema": "sprat.identity/1", "device": "d1", "hub_url": "https://127.0.0.1:1", "mqtt_host": "127.0.0.1",
+    "mqtt_port": 1, "channel": "canary", "models": [],
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -32,12 +39,24 @@ def state() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-def test_what_root_puts_off_the_agent_can_read(state: Path) -> None:
-    state.mkdir(mode=0o700)
-    os.chown(state, NOBODY, NOBODY)
-    subprocess.run([sys.executable, "-c", PROGRAM, str(state)], check=True, stdout=subprocess.DEVNULL)
+@pytest.mark.parametrize(
+    ("command", "leaves"),
+    [
+        (["defer", "8"], "defer.json"),
+        (["status"], "lock"),  # to look whether an agent runs; nobody may not start the Python of every test machine
+        (["run"], "lock"),  # it ends at a layout that is too new, after it has locked the folder
+    ],
+)
+def test_what_root_does_there_leaves_what_the_agent_can_use(state: Path, command: list[str], leaves: str) -> None:
+    (state / "identity").mkdir(parents=True)
+    (state / "identity/identity.json").write_text(json.dumps(IDENTITY))
+    (state / "status.json").write_bytes(Reported(version=1).dump())
+    (state / "state.json").write_text(json.dumps({"schema": "sprat.state/1", "layout": 99, "oldest": 99}))
+    for path in (state, *state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(state), *command], capture_output=True, check=False)
     made = {path.name: path.stat() for path in state.iterdir()}
-    assert made
+    assert leaves in made, done.stderr
     assert {(facts.st_uid, facts.st_gid) for facts in made.values()} == {(NOBODY, NOBODY)}
 
 

@@ -63,6 +63,16 @@ def test_what_the_agent_before_left_is_understood(old: Path) -> None:
     _require_kept(old)
 
 
+def test_a_fresh_folder_begins_in_this_layout_and_brings_nothing_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "identity").mkdir()  # enrolled, and never run
+    with caplog.at_level("INFO", logger="sprat.agent"):
+        assert _prepare(tmp_path) == Layout(LAYOUT, state.OLDEST, "9.9")
+    assert state.read(tmp_path, OsFiles()) == Layout(LAYOUT, state.OLDEST, "9.9")
+    assert not caplog.records
+
+
 def test_a_folder_of_this_layout_is_left_as_it_is(old: Path) -> None:
     _prepare(old)
     written = (old / state.FILE_NAME).read_bytes()
@@ -109,7 +119,7 @@ def test_migrations_in_a_row_bear_a_cut_at_any_write(tmp_path: Path, loss: Loss)
         state.prepare(folder, files, agent="9.9", layout=3, migrations=STEPS)
 
     def begin(name: str) -> Path:
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "spool").mkdir(parents=True)  # an agent has run here
         (tmp_path / name / "desired.json").write_bytes(wanted)
         return tmp_path / name
 
