@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import threading
 import time
@@ -24,6 +25,8 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.inference.sinks import Outlets
 from sprat_device.inference.sinks import outlet as outlets
+from sprat_device.inference.sinks.command import Hook
+from sprat_device.inference.sinks.told import Told
 from sprat_device.inference.sources.reading import Reading
 
 pytestmark = pytest.mark.integration
@@ -217,6 +220,57 @@ def test_a_program_that_does_not_exist_is_told(output: Callable[..., Output]) ->
     told = output(kind="command", command=("/nowhere/relay",), on="change")
     told.predict()
     assert told.until("sink-failed")["detail"] == "No such file or directory"
+
+
+def test_what_a_program_says_is_not_kept_without_end(tmp_path: Path, output: Callable[..., Output]) -> None:
+    done = tmp_path / "done"
+    chatter = f"echo no relay here >&2; head -c 200000000 /dev/zero >&2; cat >{done}; exit 1"
+    told = output(kind="command", command=("/bin/sh", "-c", chatter), timeout_s=20.0, most_hz=100.0)
+    before = _most_kib()
+    told.predict()
+    wait_until(lambda: done.exists() and done.read_text().endswith("}\n"))
+    told.outlets.close()
+    assert _most_kib() - before < 100_000
+    assert told.until("sink-refused")["refused"] == 1
+
+
+def _most_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def test_a_program_that_leaves_another_behind_is_done_when_it_has_ended(
+    tmp_path: Path, output: Callable[..., Output], caplog: pytest.LogCaptureFixture
+) -> None:
+    runs, left = tmp_path / "runs", tmp_path / "left"
+    leave = f"sleep 600 & echo $! >>{left}; printf x >>{runs}"
+    told = output(kind="command", command=("/bin/sh", "-c", leave), timeout_s=600.0, most_hz=100.0)
+    told.predict()
+    told.predict()
+    wait_until(lambda: runs.exists() and runs.read_text() == "xx")
+    told.outlets.close()
+    assert not [record for record in caplog.records if record.name == "sprat.sink"]
+    wait_until(
+        lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and _runs(pid) for pid in left.read_text().split())
+    )
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_long_prediction_reaches_a_program_that_reads_late_and_one_that_never_reads(
+    tmp_path: Path,
+) -> None:
+    told_size, done = 300_000, tmp_path / "done"
+    late = f"sleep 0.2; wc -c >{done}"
+    hook = Hook(("/bin/sh", "-c", late), timeout_s=20.0)
+    prediction = Prediction(0, 0, 0, 1, np.zeros(told_size // 5, np.float32), 1)
+    hook.give(Told(ORIGIN, prediction, "high", None, scores=True))
+    assert int(done.read_text()) > told_size - 10_000
+    Hook(("/bin/sh", "-c", "exit 0"), timeout_s=20.0).give(Told(ORIGIN, prediction, "high", None, scores=True))
 
 
 # A plug-in, and a disk

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import pty
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +148,23 @@ def test_lines_come_whole_and_a_broken_one_is_a_fault_with_its_beginning(pipe: t
     assert (fault.reason, fault.detail) == (Reason.INPUT_UNREADABLE, "not JSON: 'not json'")
     assert (readings[3].inputs, readings[3].fault) == ({}, None)  # the check names what is missing
     assert np.isnan(readings[4].inputs["x"][1])
+
+
+def test_a_source_is_read_where_a_thousand_descriptors_are_open(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2048:
+        pytest.skip("this machine lets a process have fewer than 2048 descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    high = fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, 1500)
+    try:
+        source = intake(Descriptor(high, ManualClock(), Lines()))
+        assert source.read(0) is None
+        os.write(writer, b"[1, 2, 3]\n")
+        assert x(take(source, 1)[0]) == [1, 2, 3]
+    finally:
+        os.close(high)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_line_may_name_the_features_and_one_that_is_missing_is_told(pipe: tuple[int, int]) -> None:

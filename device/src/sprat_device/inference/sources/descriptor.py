@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import time
@@ -39,6 +40,9 @@ class Descriptor:
         self._why = ended
         self._newest = newest
         self._ended = False
+        # Not select(), which takes no descriptor from 1024 on: an agent with many inputs and clients has some.
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
 
     def take(self, timeout_s: float) -> Item | None:
         """Return the next line or record; OSError where the other side is gone."""
@@ -74,7 +78,8 @@ class Descriptor:
         return piece
 
     def _readable(self, timeout_s: float) -> bool:
-        return bool(select.select([self._descriptor], [], [], timeout_s)[0])
+        # Rounded up, else what is left of the last millisecond would be spent in a busy round. An end is readable too.
+        return bool(self._poll.poll(math.ceil(timeout_s * 1e3)))
 
     def _fill(self) -> None:
         try:
