@@ -129,7 +129,7 @@ def show(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quiet:
 def watch(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Follow a rollout to its end or a pause.
 
-    The exit code is 1 unless it completed.
+    The exit code is 1 unless it completed and at least one device is done.
 
     Example: sprat rollout watch digits-3-a1b2c3
     """
@@ -146,8 +146,7 @@ def watch(rollout: Rollout, hub: HubOption = None, json: JsonFlag = False, quiet
             time.sleep(_LOOK_S)
     if json:
         out.emit_json(found)
-    if found["phase"] != "completed":
-        raise GateFailed(found["phase"], f"rollout {rollout}: {found['reason'] or 'by an operator'}")
+    _require_success(found)
 
 
 @app.command()
@@ -181,6 +180,20 @@ def _act(rollout: str, action: str, hub: str | None, out: Output) -> None:
     with connect(hub) as client:
         after = client.act_on_rollout(rollout, action)
     out.result(after, _headline(after))
+
+
+def _require_success(found: dict[str, Any]) -> None:
+    """Raise GateFailed where a rollout at its end brought no device its release."""
+    if found["phase"] != "completed":
+        raise GateFailed(found["phase"], f"rollout {found['id']}: {found['reason'] or 'by an operator'}")
+    states = Counter(device["status"] for device in found["devices"])
+    if not states["done"]:
+        counted = ", ".join(f"{count} {status}" for status, count in sorted(states.items())) or "it reached none"
+        raise GateFailed(
+            "no-device-done",
+            f"rollout {found['id']}: completed, and no device is done ({counted}); "
+            f"`sprat rollout show {found['id']}` tells why",
+        )
 
 
 def _headline(found: dict[str, Any]) -> str:
