@@ -51,6 +51,9 @@ def _answer(wire: Wire, what: str, at: int, memory: int) -> int:
                     os.kill(os.getpid(), signal.SIGSEGV)
                 case "hang":
                     time.sleep(3600)
+                case "close":
+                    wire._end.close()
+                    time.sleep(3600)
                 case "eat":
                     eaten.append(bytearray(os.urandom(1) * (memory // 2)))
                 case "map":

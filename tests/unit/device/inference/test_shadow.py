@@ -287,8 +287,45 @@ def test_killed_from_outside_it_comes_back(rig: Callable[..., Rig]) -> None:
     one.stop()
 
 
-def test_stopping_ends_a_process_that_hangs(rig: Callable[..., Rig]) -> None:
-    one = rig("hang-1", timeout_s=3600.0)
+def test_a_start_is_charged_for_itself_alone(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if the thread had worked for earlier starts for hours: charged again, it would rest for days.
+    monkeypatch.setattr("sprat_device.inference.shadowing.shadow._thread_cpu_us", lambda: 10**12)
+    one = rig("good")
+    one.until(lambda: one.shadow.standing.compared >= 1)
+    one.stop()
+
+
+def test_a_machine_that_begins_no_process_is_tried_again(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "absent"))
+        one = rig("good", starts=100)
+        one.until(lambda: one.shadow.standing.starts >= 2)
+    one.until(lambda: one.shadow.standing.compared >= 1)
+    assert one.recorder.events[0][1]["reason"] == "not-started"
+    one.stop()
+
+
+def test_a_process_that_the_kernel_holds_keeps_nobody(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = rig("good")
+    one.until(lambda: one.shadow.standing.state == "running")
+    released, end = threading.Event(), process.ShadowProcess.end
+
+    def held(self: process.ShadowProcess) -> None:
+        released.wait()
+        end(self)
+
+    monkeypatch.setattr(process.ShadowProcess, "end", held)
+    one.shadow.stop()  # comes back, though the process does not
+    assert one.shadow._thread.is_alive()
+    released.set()
+    one.shadow._thread.join()
+
+
+@pytest.mark.parametrize("what", ["hang-1", "close-1"])
+def test_stopping_ends_a_process_that_hangs(rig: Callable[..., Rig], what: str) -> None:
+    one = rig(what, timeout_s=3600.0)
     one.until(lambda: one.shadow.standing.state == "running")
     pid = one.shadow.pid
     one.until(lambda: one.shown > 50)

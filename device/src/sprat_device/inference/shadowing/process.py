@@ -1,6 +1,7 @@
 """The agent's end of a shadow: begins its process, asks it, and ends it as soon as it does what it must not.
 
-`Died` names what was wrong: it ended, it hung, it took more memory than it may, or it cannot run the bundle at all.
+`Died` names what was wrong: it was not begun, it ended, it hung, it took more memory than it may, or it cannot run the
+bundle at all.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -70,20 +72,12 @@ class ShadowProcess:
         self._stopping = stopping
         # One thread: the cores are the active bundle's.
         alone = replace(runtime, threads=1, onnx_inter_threads=1, cache_entries=0)
-        mine, theirs = socket.socketpair()
-        mine.settimeout(_TICK_S)
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable, "-m", _PROGRAM, "--fd", str(theirs.fileno()), "--bundle", str(bundle),
-                    "--cache", str(cache), "--runtime", json.dumps(asdict(alone)), "--memory", str(settings.memory_bytes),
-                    "--parent", str(os.getpid()),
-                ],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )  # fmt: skip
-        self._end = mine
-        self._wire = Wire(mine, self._watch)
+        command = [
+            sys.executable, "-m", _PROGRAM, "--bundle", str(bundle), "--cache", str(cache),
+            "--runtime", json.dumps(asdict(alone)), "--memory", str(settings.memory_bytes), "--parent", str(os.getpid()),
+        ]  # fmt: skip
+        self._process, self._end = _begun(command)
+        self._wire = Wire(self._end, self._watch)
         self._until = 0.0
         self.labels: tuple[str, ...] = ()
         self.runtime = ""
@@ -137,16 +131,41 @@ class ShadowProcess:
                 self._wire.send(document)
             return self._wire.receive()
         except (EOFError, OSError) as exc:
-            try:
-                code = self._process.wait(timeout=self._settings.timeout_s)
-            except subprocess.TimeoutExpired:
-                raise Died("hung", "it closed its end and did not end") from exc
-            raise _ended(code) from exc
+            raise self._death() from exc
+
+    def _death(self) -> Died:
+        """Wait for a process that has closed its end, and return what it died of; Stopped where the agent ends."""
+        until = time.monotonic() + self._settings.timeout_s
+        while time.monotonic() < until:
+            with suppress(subprocess.TimeoutExpired):
+                return _ended(self._process.wait(timeout=_TICK_S))
+            if self._stopping():
+                raise Stopped
+        return Died("hung", "it closed its end and did not end")
 
     def _watch(self) -> None:
         self.look()
         if time.monotonic() > self._until:
             raise Died("hung", f"no answer within {self._settings.timeout_s:g} s")
+
+
+def _begun(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Begin a process and return it with the agent's end of the socket between them, or raise Died."""
+    with ExitStack() as undo:
+        try:
+            mine, theirs = socket.socketpair()
+            undo.enter_context(mine)
+            with theirs:
+                process = subprocess.Popen(
+                    [*command, "--fd", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                    start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                )  # fmt: skip
+        except OSError as exc:  # the machine has no memory, process or descriptor left: that may pass
+            raise Died("not-started", f"no process can be begun ({exc.strerror})") from exc
+        undo.pop_all()
+    mine.settimeout(_TICK_S)
+    return process, mine
 
 
 def _ended(code: int) -> Died:

@@ -32,6 +32,8 @@ from sprat_device.inference.shadowing.room import has_room
 
 DELAYS_S: Final = (2.0, 15.0, 120.0, 900.0)
 _TICK_S: Final = 0.25
+_ENDS_S: Final = 1.0
+"""A process that was killed may still be held by the disk: who ends a shadow does not wait for that."""
 _HELD_US: Final = 3_600_000_000
 """A process that lived so long is no failure to start: its deaths are counted anew."""
 _log: Final = logging.getLogger(__name__)
@@ -113,9 +115,11 @@ class Shadow:
         return Standing(self._state, self._detail, self._compared, self._agreed, self._starts)
 
     def stop(self) -> None:
-        """End its process and tell the last figures."""
+        """End its process and tell the last figures; what the kernel holds longer than a second is left behind."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(_ENDS_S)
+        if self._thread.is_alive():
+            _log.warning("%s: the shadow's process does not end, it is left behind", self._model)
 
     def _run(self) -> None:
         try:
@@ -144,7 +148,7 @@ class Shadow:
         )
         self.pid = process.pid
         try:
-            self._spent_us = -_thread_cpu_us()
+            self._spent_us = _thread_cpu_us()
             process.load()
             self._pay(process, begun_us)
             self.gate.kept = process.kept
