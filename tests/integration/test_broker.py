@@ -25,11 +25,15 @@ from sprat.hub.fleet.link import HubLink
 from sprat.hub.fleet.presence import Presence
 from sprat.hub.fleet.twins import Twins
 from sprat.hub.folder import Endpoint, KeyPair
+from sprat_device.board import tls
 from sprat_device.contract import topics
+from sprat_device.contract.errors import HubUnreachable
 from sprat_device.contract.ids import Channel, DeviceId, Digest
 from sprat_device.contract.topics import Kind
 from sprat_device.contract.twin import Offer, parse_desired
 from sprat_device.contract.twin import Presence as Told
+from sprat_device.telemetry.transport import Endpoint as MqttEndpoint
+from sprat_device.telemetry.transport import Lost, MqttTransport, Will
 
 pytestmark = pytest.mark.integration
 WAIT_S = 15.0
@@ -226,6 +230,30 @@ def test_revoking_acts_on_a_live_connection_and_on_new_ones(room: Room) -> None:
     room.refuse_revoked()
     back = room.connect(new).ready()
     eventually("its id may be used again", lambda: back.publish("sprat/v1/d1/up/frames"))
+
+
+def test_a_revoked_device_hears_what_is_wrong_and_what_to_do(room: Room) -> None:
+    pair = room.enrol("d1")
+    room.hub.services.enrolment.revoke(DeviceId("d1"), "test")
+    room.refuse_revoked()
+    ca = room.hub.services.folder.authority.certificate
+
+    def secured() -> ssl.SSLContext:
+        return tls.context(ca=ca, certificate=pair.certificate, key=pair.key, trusted_us=lambda: 0)
+
+    transport = MqttTransport(MqttEndpoint("127.0.0.1", room.broker.endpoint.port, DeviceId("d1"), secured))
+
+    def refused() -> str:
+        try:
+            transport.connect(Will("sprat/v1/d1/up/presence", b""))
+            signal = transport.receive(WAIT_S)
+        except HubUnreachable as exc:
+            return str(exc)
+        transport.drop()
+        return signal.why if isinstance(signal, Lost) else ""
+
+    # The broker reads the list anew when it is told to: until then it lets the device in.
+    eventually("it hears so", lambda: "has revoked this device's certificate; enrol it again" in refused())
 
 
 def test_an_orphan_is_adopted_where_nothing_changed(room: Room) -> None:

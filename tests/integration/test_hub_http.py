@@ -268,6 +268,8 @@ def test_signed_files_need_a_certificate_that_was_not_revoked(hub: Hub, tmp_path
             client.revoke("revoked")
         # The very same connection, whose handshake was before.
         assert [device.request("GET", url).status for url in urls] == [403, 403]
+    with pytest.raises(FileMissing, match=r"answers 403 .* not valid here any more; enrol it again"):
+        next(HubOrigin(hub.run["device_url"], who, trusted_us=lambda: 0).metadata("timestamp.json"))
 
 
 def test_a_certificate_of_another_ca_gets_no_connection(hub: Hub, tmp_path: Path) -> None:

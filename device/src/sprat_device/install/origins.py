@@ -23,6 +23,7 @@ from sprat_device.contract.phases import Reason
 
 CHUNK: Final = 64 * 1024
 _MOST_ANSWER: Final = 512 * 1024
+_MOST_REASON: Final = 4096
 _TIMEOUT: Final = urllib3.Timeout(connect=20, read=30)
 
 
@@ -140,11 +141,17 @@ class HubOrigin:
         response = self._request("GET", path, headers)
         if response.status in (200, 206, 416):
             return response
+        said = self._no(response) if response.status == 403 else ""
         # Not given back to the pool: its unread body would be taken for the beginning of the next answer.
         response.close()
         if response.status in (403, 404):
-            raise FileMissing(f"{url}: the hub answers {response.status}", response.status)
+            raise FileMissing(f"{url}: the hub answers {response.status}{said}", response.status)
         raise TryLater(f"{url}: the hub answers {response.status}")
+
+    def _no(self, response: urllib3.BaseHTTPResponse) -> str:
+        """Return why the hub says no: a device that was revoked shall hear so."""
+        with _mapped(self._url):
+            return f" {_sentence(response.read(_MOST_REASON))}"
 
     def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         try:

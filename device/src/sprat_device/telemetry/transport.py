@@ -21,6 +21,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from sprat_device.contract.errors import HubUnreachable, MachineLacks
 from sprat_device.contract.ids import DeviceId
+from sprat_device.telemetry.refusals import LastError, meaning
 
 NO_SUBSCRIBERS: Final = 0x10
 _TAKEN_OVER: Final = 0x8E
@@ -132,10 +133,12 @@ class MqttTransport:
         self._endpoint = endpoint
         self._signals: queue.SimpleQueue[Signal] = queue.SimpleQueue()
         self._client: paho.Client | None = None
+        self._error = LastError()
 
     def connect(self, will: Will) -> None:
         """Begin to connect."""
         self.drop()
+        self._error.forget()
         try:
             client = self._make_client(will)
         except MachineLacks as exc:
@@ -153,7 +156,7 @@ class MqttTransport:
                 properties=properties,
             )
         except (OSError, ValueError) as exc:
-            raise HubUnreachable(f"broker {where}: {exc}") from exc
+            raise HubUnreachable(f"broker {where}: {meaning(str(exc))}") from exc
         self._client = client
         client.loop_start()
 
@@ -219,6 +222,7 @@ class MqttTransport:
         properties = _properties(PacketTypes.WILLMESSAGE)
         properties.WillDelayInterval = WILL_DELAY_S
         client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+        client.enable_logger(self._error.logger)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -231,7 +235,7 @@ class MqttTransport:
         self._signals.put(Lost(f"refused: {code}") if refused else Connected(bool(flags.session_present)))
 
     def _on_disconnect(self, _c: paho.Client, _u: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
-        self._signals.put(Lost(str(code), taken_over=code.value == _TAKEN_OVER))
+        self._signals.put(Lost(self._error.why(str(code)), taken_over=code.value == _TAKEN_OVER))
 
     def _on_publish(self, _c: paho.Client, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
         self._signals.put(Published(mid, code.value, str(code)))

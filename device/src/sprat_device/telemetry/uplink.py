@@ -246,7 +246,10 @@ class Uplink:
         if key is not None and code == NO_SUBSCRIBERS:
             self._sending.nobody_listens(key, self._now(), dice=self._dice())
         elif code >= 0x80:
-            _log.error("uplink: the broker refused a message (%s); check its rights", why)
+            _log.error(
+                "uplink: the broker refused a message (%s); a device that was revoked has no rights: enrol it again",
+                why,
+            )
 
     def _message(self, message: Message) -> None:
         try:
