@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sprat_device.board.files import Files
-from sprat_device.contract.errors import MachineLacks
+from sprat_device.contract.errors import ContractError, MachineLacks
 from sprat_device.contract.fields import Fields
 from sprat_device.contract.ids import Channel, DeviceId, ModelName, channel, device_id, model_name
 
@@ -52,12 +52,16 @@ class Identity:
 def load(state: Path) -> Identity:
     """Read the identity, or raise MachineLacks."""
     folder = state / "identity"
+    path = folder / "identity.json"
     try:
-        raw = json.loads((folder / "identity.json").read_bytes())
+        return _parsed(json.loads(path.read_bytes()), folder)
     except FileNotFoundError as exc:
         raise MachineLacks(f"no identity in {state}; get one with: sprat-device enrol --hub URL --token TOKEN") from exc
-    except ValueError as exc:
-        raise MachineLacks(f"{folder / 'identity.json'} is damaged ({exc}); enrol this device again") from exc
+    except (ValueError, ContractError) as exc:
+        raise MachineLacks(f"{path} is damaged ({exc}); enrol this device again") from exc
+
+
+def _parsed(raw: object, folder: Path) -> Identity:
     fields = Fields(raw, "identity")
     fields.schema(SCHEMA)
     return Identity(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -22,21 +24,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.boards import FakeBoard
 
+from sprat_device.board import identity as identities
 from sprat_device.board import pinned
+from sprat_device.board.files import OsFiles
+from sprat_device.board.identity import Identity
 from sprat_device.board.pinned import EnrolRefused
 from sprat_device.board.systemd import UNIT_NAME, unit
-from sprat_device.board.upkeep import house, places, service, watch
+from sprat_device.board.upkeep import environments, house, places, service, watch
+from sprat_device.board.upkeep import replace as replacing
 from sprat_device.board.upkeep.fetching import choose
 from sprat_device.board.upkeep.joining import Joining
 from sprat_device.board.upkeep.machine import Machine
 from sprat_device.board.upkeep.places import BoardRefused, Places, Record
+from sprat_device.board.upkeep.site import Site
+from sprat_device.board.upkeep.upgrade import upgrade_to
 from sprat_device.board.upkeep.watch import Patience, await_well, look
 from sprat_device.contract.enrolment import EnrolToken
 from sprat_device.contract.errors import ContractError, MachineLacks, WrongUse
-from sprat_device.contract.ids import Digest, ModelName
+from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
 from sprat_device.contract.wheelhouse import MANIFEST, HouseFile, Wheelhouse, dump_list, parse_list
 
 ROOT = Path("/")
+TOKEN = EnrolToken("a secret", Digest("0" * 64), Digest("1" * 64))
 
 
 def a_house(name: str = "pi-4-litert", *, arch: str = "aarch64", runtime: str = "litert") -> Wheelhouse:
@@ -307,6 +316,111 @@ def test_the_record_survives_and_a_damaged_one_is_told(tmp_path: Path) -> None:
     at.record.write_text("{")
     with pytest.raises(MachineLacks, match=r"is damaged .*; run the set-up again"):
         places.load(at)
+
+
+# Replacing
+
+
+class Cut(BaseException):
+    """The power goes."""
+
+
+class Bench(Machine):
+    """A machine without systemd and users."""
+
+    def systemctl(self, *arguments: str) -> None:
+        pass
+
+    def give(self, folder: Path, user: str) -> None:
+        pass
+
+
+def identified(folder: Path, device: str) -> Identity:
+    (folder / "identity").mkdir(parents=True)
+    made = Identity(
+        DeviceId(device), "https://hub.test", "hub.test", 8883, Channel("canary"), (), folder / "identity"
+    )  # fmt: skip
+    identities.store(made, OsFiles())
+    return made
+
+
+STEPS = 10
+"""Of a replacement that change the disk."""
+
+
+@pytest.mark.parametrize("at", range(STEPS + 1))
+def test_no_cut_of_a_replacement_lets_an_id_tell_what_another_has_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    site = Site(Places.below(tmp_path, Path("/var/lib/sprat")), Bench(tmp_path), Patience(), lambda _said: None)
+    state = site.at.state
+    identified(state, "old")
+    (state / "spool").mkdir()
+    (state / "desired.json").touch()
+    site.at.home.mkdir(parents=True)
+    Record("sprat", True, "1-abc").save(site.at)
+    got = identified(state / "replacement", "new")
+    monkeypatch.setattr(replacing, "enrol", lambda *_: got)
+    monkeypatch.setattr(service, "restart", lambda *_: "")
+    monkeypatch.setattr(environments, "version", lambda _folder: "1")
+    done = 0
+
+    def counted(where: Any, name: str) -> None:
+        act = getattr(where, name)
+
+        def instead(*arguments: Any, **named: Any) -> Any:
+            nonlocal done
+            if done == at:
+                raise Cut
+            done += 1
+            return act(*arguments, **named)
+
+        monkeypatch.setattr(where, name, instead)
+
+    for where, name in ((OsFiles, "rename"), (OsFiles, "sync_folder"), (shutil, "rmtree"), (Path, "unlink")):
+        counted(where, name)
+    with contextlib.suppress(Cut):
+        replacing.replace(site, Joining("https://hub.test", TOKEN.dump(), "new"))
+    monkeypatch.undo()
+    assert done == at, "the sweep ends where the replacement does"
+    is_new = (state / "identity").exists() and identities.load(state).device == "new"
+    assert is_new or at < STEPS
+    assert not (is_new and ((state / "spool").exists() or (state / "desired.json").exists()))
+
+
+@pytest.mark.parametrize("content", ["null", '{"schema": "sprat.identity/1"}', "", "{"])
+def test_a_damaged_identity_is_what_a_replacement_and_a_removal_expect(tmp_path: Path, content: str) -> None:
+    identified(tmp_path, "old")
+    (tmp_path / "identity/identity.json").write_text(content)
+    with pytest.raises(MachineLacks, match=r"is damaged .*; enrol this device again"):
+        identities.load(tmp_path)
+
+
+def test_an_environment_that_a_cut_upgrade_made_the_current_one_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
+    found = house.House(tmp_path, a_house(), "ab" * 32)
+    folder = site.at.environments / found.environment
+    folder.mkdir(parents=True)
+    (folder / environments.MARK).touch()
+    environments.switch(site.at, folder)  # and the power went before the record was written
+    monkeypatch.setattr(service, "text", lambda *_, **__: "[Service]")
+    monkeypatch.setattr(service, "restart", lambda *_: "it told nothing")
+    monkeypatch.setattr(environments, "version", lambda _folder: "1")
+    with pytest.raises(BoardRefused, match="not-well: "):
+        upgrade_to(site, Record("sprat", True, "0.9-old", "0.8-older"), found, tried=True)
+    assert site.at.current.resolve() == folder
+    assert environments.is_whole(folder)
+
+
+def test_an_operators_own_drop_in_outlives_a_trial(tmp_path: Path) -> None:
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
+    service.begin_trial(site, unit(python=Path("/p"), state=Path("/s"), user="sprat"))
+    own = site.at.trial.with_name("override.conf")
+    own.touch()
+    assert service.end_trial(site)
+    assert [path.name for path in own.parent.iterdir()] == ["override.conf"]
 
 
 def test_a_fresh_board_needs_the_standard_library_alone() -> None:

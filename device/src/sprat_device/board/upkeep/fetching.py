@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPException, HTTPSConnection, IncompleteRead
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -61,26 +62,22 @@ class HubHouses:
         return open_house(folder)
 
     def _get(self, path: str, *, limit: int) -> bytes:
-        data = bytearray()
-        self._read(path, limit, data.extend)
-        return bytes(data)
+        return b"".join(self._parts(path, limit))
 
     def _download(self, path: str, file: HouseFile, to: Path) -> None:
         digest = hashlib.sha256()
-        with to.open("wb") as target:
-
-            def take(part: bytes) -> None:
+        with to.open("wb") as target, closing(self._parts(path, file.bytes)) as parts:
+            for part in parts:
                 digest.update(part)
                 target.write(part)
-
-            self._read(path, file.bytes, take)
         if digest.hexdigest() != file.sha256:
             raise BoardRefused("tampered", f"{self.url}{path}: not the bytes that the manifest names; build it again")
 
-    def _read(self, path: str, limit: int, take: Callable[[bytes], object]) -> None:
-        parts = urlsplit(self.url)
+    def _parts(self, path: str, limit: int) -> Generator[bytes]:
+        """Read an answer piece by piece; what its reader does with them raises there, not here."""
+        address = urlsplit(self.url)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        connection = HTTPSConnection(parts.hostname or "", parts.port, context=self.tls, timeout=_TIMEOUT_S)
+        connection = HTTPSConnection(address.hostname or "", address.port, context=self.tls, timeout=_TIMEOUT_S)
         try:
             connection.connect()
         except OSError as exc:
@@ -95,8 +92,10 @@ class HubHouses:
                 seen += len(part)
                 if seen > limit:
                     raise BoardRefused("too-long", f"{self.url}{path}: more than {limit} bytes; build it again")
-                take(part)
-        except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as exc:
+                yield part
+            if response.length:  # `read` takes a connection that was closed too early for the end
+                raise IncompleteRead(b"", response.length)
+        except (HTTPException, OSError) as exc:
             raise HubUnreachable(f"{self.url}{path}: cut off ({exc}); is the hub running and reachable?") from exc
         finally:
             connection.close()

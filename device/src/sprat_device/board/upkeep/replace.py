@@ -1,6 +1,7 @@
 """Replace: this board becomes a device that the fleet knows already, under the same id, with a new key.
 
-The new identity is made whole beside the old one, then the two folders change names; the old one is removed last.
+The new identity is made whole beside the old one. What belongs to another id is dropped first, then the two folders
+change names, and the old one is removed last: so no cut lets an id speak of what another one has seen.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def replace(site: Site, joining: Joining) -> DeviceId:
         shutil.rmtree(stage, ignore_errors=True)
         raise
     site.machine.systemctl("stop", UNIT_NAME)
-    _exchange(state)
     if before != got.device:
         _forget(state)
+    _exchange(state)
     site.machine.give(state, record.user)
     if why := service.restart(site, environments.version(site.at.current)):
         raise MachineLacks(f"this board is {got.device} now, but {why}; see: {site.machine.journal()}")
@@ -90,3 +91,4 @@ def _forget(state: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    OsFiles().sync_folder(state)

@@ -6,6 +6,7 @@ new agent before it has proven itself.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +63,8 @@ def end_trial(site: Site) -> bool:
     if not site.at.trial.exists():
         return False
     site.at.trial.unlink()
-    site.at.trial.parent.rmdir()
+    with suppress(OSError):  # an operator's own drop-in may lie there too
+        site.at.trial.parent.rmdir()
     site.machine.reload()
     return True
 

@@ -41,7 +41,8 @@ def upgrade_to(site: Site, record: Record, found: House, *, tried: bool) -> None
         if tried:
             _try(site, found.manifest.agent, folder, record)
     except BaseException:
-        if found.environment != record.previous:
+        # A cut may have left it as the current one, with the record of the one before.
+        if found.environment != record.previous and folder != site.at.current.resolve():
             environments.remove(folder)
         raise
     environments.switch(site.at, folder)
