@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.unit.device.inference.bundles import manifest, session
+from tests.daemons import softmax
+from tests.unit.device.inference.bundles import manifest, session, write
 
+from sprat_device.__main__ import main
+from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.errors import MachineLacks, WrongUse
-from sprat_device.contract.manifest import TensorSpec
+from sprat_device.contract.manifest import TensorSpec, Tolerance
 from sprat_device.contract.phases import Reason
 from sprat_device.inference.batch.reading import pieces
 from sprat_device.inference.batch.writing import require_known, writing
@@ -25,6 +29,27 @@ IMAGE = manifest(
     outputs=(TensorSpec("y", "float32", (1, 12), meaning="values"),),
     labels=(),
 )
+
+
+def test_what_was_run_is_told_to_people_or_as_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    golden = GoldenSet({"x": np.zeros((1, 3), np.float32)}, {"onnx": {"y": np.full((1, 3), 1 / 3, np.float32)}})
+    bundle = tmp_path / "tiny.sprat"
+    write(bundle, manifest(), softmax(), golden, tolerance=Tolerance("absolute", 1e-5))
+    (tmp_path / "in.csv").write_text("a,b,c\n1,2,3\n4,5,600\n,2,3\n1,1,99\n")
+    line = ["infer", str(bundle), str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
+    assert main([*line, "--json"]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    document = json.loads(told.out)
+    assert document.pop("runtime_version")
+    assert document == {
+        "output": str(tmp_path / "out.csv"), "rows": 4, "bad": 3, "runtime": "onnx",
+        "reasons": {"input-range": 2, "input-non-finite": 1},
+    }  # fmt: skip
+    assert main(line) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.endswith(", 3 bad inputs: input-range 2, input-non-finite 1\n")
 
 
 def test_parquet_is_read_by_feature_or_by_lists_and_written(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sprat_device import VERSION
+from sprat_device.board import readers
+from sprat_device.board.usage import CommandLine
 from sprat_device.contract.errors import SpratError
 
 DEFAULT_STATE = "/var/lib/sprat"
@@ -20,21 +22,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    try:
-        return _dispatch([a for a in arguments if a != "--debug"])
-    except SpratError as exc:
-        if debug:
+
+    def told() -> int:
+        try:
+            return _dispatch([a for a in arguments if a != "--debug"])
+        except OSError:
             raise
-        print(f"sprat-device: {' '.join(str(exc).split())}", file=sys.stderr)
-        return exc.exit_code
-    except OSError as exc:
+        except (Exception, KeyboardInterrupt) as exc:
+            if debug and not isinstance(exc, KeyboardInterrupt):
+                raise
+            return _explain(exc)
+
+    def explain(exc: OSError) -> int:
         if debug:
-            raise
-        print(f"sprat-device: {exc.filename or 'this machine'}: {exc.strerror or exc}", file=sys.stderr)
-        return 4
-    except KeyboardInterrupt:
-        print("sprat-device: interrupted", file=sys.stderr)
-        return 130
+            raise exc
+        return _explain(exc)
+
+    return readers.served(told, explain)
+
+
+def _explain(exc: BaseException) -> int:
+    """Print one line for an error, and return the exit code of its family."""
+    match exc:
+        case SpratError():
+            said, code = str(exc), exc.exit_code
+        case OSError():
+            said, code = f"{exc.filename or 'this machine'}: {exc.strerror or exc}", 4
+        case MemoryError():
+            said, code = "not enough memory for this; end other programs, or do it on a larger machine", 4
+        case KeyboardInterrupt():
+            said, code = "interrupted", 130
+        case _:
+            said, code = f"a fault of Sprat ({type(exc).__name__}: {exc}); --debug shows where", 70
+    print(f"sprat-device: {' '.join(said.split())}", file=sys.stderr)
+    return code
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -60,51 +81,59 @@ def _dispatch(arguments: list[str]) -> int:
     return run(parsed)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandLine:
+    parser = CommandLine(
         prog="sprat-device",
         description="The agent of Sprat: runs models, buffers telemetry, installs signed bundles.",
-        epilog="Example: sprat-device enrol --hub https://hub.local:8443 --token sprat1.… && sprat-device run",
     )
+    parser.notes = (
+        "Exit codes: 0 done; 1 refused by a rule, with its reason code; 2 wrong use; 3 the hub is not reachable; 4 this "
+        "machine lacks something; 70 a fault of Sprat; 130 interrupted; 141 nobody reads the output any more."
+    )
+    parser.example = "sprat-device enrol --hub https://hub.local:8443 --token sprat1.…"
     parser.add_argument("--version", action="version", version=f"sprat-device {VERSION}")
     parser.add_argument("--debug", action="store_true", help="show a traceback with an error")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     enrol = _command(commands, "enrol", _enrol, "get an identity; pin the hub and the signing root",
                      "sprat-device enrol --hub https://hub.local:8443 --token sprat1.…")  # fmt: skip
-    enrol.add_argument("--hub", required=True, help="address of the hub's device port")
+    enrol.add_argument("--hub", required=True, metavar="URL", help="address of the hub's device port")
     enrol.add_argument("--token", required=True, help="one-time token of `sprat enrol token`; - reads it from stdin")
-    enrol.add_argument("--device", default="", help="the name to ask for")
+    enrol.add_argument("--device", default="", metavar="NAME", help="the name to ask for")
 
-    run = _command(commands, "run", _run, "the agent", "sprat-device run --state /var/lib/sprat")
+    run = _command(commands, "run", _run, "run the agent until SIGTERM or SIGINT",
+                   "sprat-device run --state /var/lib/sprat")  # fmt: skip
     run.add_argument("--show-settings", action="store_true", help="print every setting and where it came from")
 
     _command(
         commands,
         "status",
         _status,
-        "what answers, installs, ledger, certificate and runtimes",
+        "what answers, installs, last errors, ledger, certificate and runtimes",
         "sprat-device status --json",
     )
     _command(commands, "runtimes", _runtimes, "whether each installed runtime works, by running a tiny artifact",
              "sprat-device runtimes --json")  # fmt: skip
     install = _command(commands, "install", _install, "install from a copied repository, with the same checks",
                        "sprat-device install /media/stick/repository")  # fmt: skip
-    install.add_argument("folder", type=Path, help="folder with metadata/ and targets/")
+    install.add_argument("folder", type=Path, metavar="DIR", help="folder with metadata/ and targets/")
     defer = _command(commands, "defer", _defer, "put off every trial of a new bundle; what answers stays",
                      "sprat-device defer 8")  # fmt: skip
-    defer.add_argument("hours", type=float, help="hours from now; 0 ends it")
+    defer.add_argument("hours", type=float, metavar="HOURS", help="hours from now; 0 ends it")
     commands.add_parser("check", help="golden set, latency and memory of a bundle on this device", add_help=False)
-    commands.add_parser("infer", help="run a bundle over a file", add_help=False)
+    commands.add_parser("infer", help="run a bundle over a file or a folder", add_help=False)
     commands.add_parser("serve", help="answer requests with a bundle, without a hub", add_help=False)
     commands.add_parser("board", help="set up, upgrade, replace or remove the agent on this board", add_help=False)
     return parser
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str) -> Any:
-    parser = commands.add_parser(name, help=help_, description=help_, epilog=f"Example: {example}")
+    parser = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
+    parser.example = example
     state = os.environ.get("SPRAT_STATE", DEFAULT_STATE)
-    parser.add_argument("--state", type=Path, default=Path(state), help="the device's state folder (%(default)s)")
+    parser.add_argument(
+        "--state", type=Path, default=Path(state), metavar="DIR", help="the device's state folder (%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.set_defaults(run=run)
     return parser

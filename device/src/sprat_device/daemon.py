@@ -30,6 +30,7 @@ from sprat_device.board.logs import LogHandler
 from sprat_device.board.notify import Notifier
 from sprat_device.board.runs import End, Runs
 from sprat_device.board.settings import DeviceSettings
+from sprat_device.contract.errors import SpratError
 from sprat_device.inference.runtimes import health
 from sprat_device.install.installer import Installer
 from sprat_device.install.trusted_time import TrustedClock
@@ -65,6 +66,7 @@ def run(state: Path) -> int:
             agent = _compose(state, settings, identity, files=files, clock=clock, runs=runs, log=log, notifier=notifier)
             ending = agent.run(_signals(agent))
         except Exception as exc:
+            _LOG.critical("the agent ends by a defect", exc_info=not isinstance(exc, SpratError))
             runs.end(End.CRASH, f"{type(exc).__name__}: {exc}")
             raise
         runs.end(End.RESTART if ending is Ending.RESTART else End.CLEAN)

@@ -21,6 +21,7 @@ from typing import Final
 from sprat_device.board import settings as settings_
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import DeviceSettings
+from sprat_device.board.usage import CommandLine
 from sprat_device.contract.errors import AgentFault, SpratError, WrongUse
 from sprat_device.inference.serve.inprocess import served
 from sprat_device.inference.session import Session
@@ -91,23 +92,29 @@ def _bundles(named: Sequence[Path], state: Path | None) -> list[tuple[Path, int]
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandLine:
+    parser = CommandLine(
         prog="sprat-device serve",
         description="Answer requests with a bundle, or with the bundles of a state folder, without a hub.",
-        epilog="Example: sprat-device serve digits.sprat --listen 127.0.0.1:8178",
     )
+    parser.example = "sprat-device serve digits.sprat --listen 127.0.0.1:8178"
     parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help=".sprat files, one for each model")
-    parser.add_argument("--state", type=Path, help="serve what this folder's slots hold, by its sprat.toml")
-    parser.add_argument("--listen", help="HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 is any free one")
+    parser.add_argument(
+        "--state", metavar="DIR", type=Path, help="serve what this folder's slots hold, by its sprat.toml"
+    )
+    parser.add_argument(
+        "--listen", metavar="ADDRESS", help="HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 is any free one"
+    )
     parser.add_argument("--exposed", action="store_true", help="allow an address that other machines reach")
-    parser.add_argument("--token-file", help="file whose text a client sends as its Bearer token")
-    parser.add_argument("--queue", type=int, help="rows that may wait for one model")
-    parser.add_argument("--batch-wait-ms", type=float, help="wait so long for more rows of a batch")
-    parser.add_argument("--max-body-bytes", type=int, help="of one request")
-    parser.add_argument("--time-limit-s", type=float, help="until an answer")
-    parser.add_argument("--runtime", help="tflite, litert or onnx; default: the bundle's first that is installed")
-    parser.add_argument("--threads", type=int, help="threads of the runtime")
+    parser.add_argument("--token-file", metavar="FILE", help="file whose text a client sends as its Bearer token")
+    parser.add_argument("--queue", metavar="N", type=int, help="rows that may wait for one model")
+    parser.add_argument("--batch-wait-ms", metavar="MS", type=float, help="wait so long for more rows of a batch")
+    parser.add_argument("--max-body-bytes", metavar="BYTES", type=int, help="most bytes of one request")
+    parser.add_argument("--time-limit-s", metavar="S", type=float, help="longest wait for an answer")
+    parser.add_argument(
+        "--runtime", metavar="NAME", help="tflite, litert or onnx; default: the bundle's first that is installed"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, help="threads of the runtime")
     parser.add_argument("--json", action="store_true", help="print the address as a JSON document")
     return parser
 

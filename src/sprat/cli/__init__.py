@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from sprat import __version__
+from sprat.cli import readers
 from sprat.errors import NO_SPACE, SpratError
 
 COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
@@ -127,19 +128,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     if "--show-settings" in arguments:
         arguments = ["--show-settings"]
+
+    def told() -> int:
+        try:
+            return _run(arguments)
+        except OSError:
+            raise
+        except (Exception, KeyboardInterrupt) as exc:
+            if debug and not isinstance(exc, KeyboardInterrupt):
+                raise
+            return _explain(exc)
+
+    def explain(exc: OSError) -> int:
+        if debug:
+            raise exc
+        return _explain(exc)
+
+    return readers.served(told, explain)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="sprat", standalone_mode=False)
-    except Exception as exc:
-        if debug:
-            raise
-        return _explain(exc)
-    except KeyboardInterrupt:
-        print("sprat: interrupted", file=sys.stderr)
-        return 130
+    except SystemExit as exc:
+        # The parser ends a broken pipe with code 1, which means that a gate refused.
+        if isinstance(exc.__context__, BrokenPipeError):
+            raise exc.__context__ from None
+        raise
     return code if isinstance(code, int) else 0
 
 
-def _explain(exc: Exception) -> int:
+def _explain(exc: BaseException) -> int:
     """Print one line for an error, and return the exit code of its family."""
     match exc:
         case typer.Exit():
@@ -148,6 +167,8 @@ def _explain(exc: Exception) -> int:
             said, code = _one_line(exc), exc.exit_code
         case typer.Abort():
             said, code = "aborted", 130
+        case KeyboardInterrupt():
+            said, code = "interrupted", 130
         case OSError(filename=str(name)):
             said, code = f"{name}: {exc.strerror}", 4
         case OSError() if exc.errno in NO_SPACE:

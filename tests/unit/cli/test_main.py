@@ -1,9 +1,11 @@
+import os
 import subprocess
 import sys
 
 import pytest
 
 from sprat import cli, settings
+from sprat.cli import readers
 from sprat.cli.output import Output
 from sprat.errors import GateFailed, HubUnreachable, MachineLacks, WrongUse
 
@@ -30,6 +32,25 @@ def test_every_error_is_one_line_and_the_exit_code_of_its_family(monkeypatch, ca
     _raising(monkeypatch, exc)
     assert cli.main(["build"]) == code
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("line", [["--help"], ["--show-settings"], ["fleet", "--help"], ["fleet", "--nope"]])
+def test_a_command_whose_reader_has_gone_ends_quietly(line, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "sprat.cli", *line],
+        stdout=write, stderr=write if "--nope" in line else subprocess.PIPE, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr or b"") == (readers.GONE, b"")
+
+
+def test_a_peer_that_closes_a_socket_is_not_a_reader_that_has_gone(monkeypatch, capsys):
+    monkeypatch.setattr(readers, "_unread", lambda _fd: False)
+    _raising(monkeypatch, BrokenPipeError(32, "Broken pipe", "a socket"))
+    assert cli.main(["build"]) == 4
+    assert capsys.readouterr().err == "sprat: a socket: Broken pipe\n"
 
 
 def test_debug_anywhere_on_the_line_shows_the_traceback(monkeypatch):

@@ -7,7 +7,6 @@ Exit codes: 0 it does, 1 the bundle is refused, 2 wrong use, 4 this machine lack
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import platform
@@ -24,6 +23,7 @@ import numpy as np
 from sprat_device.board.arch import arch
 from sprat_device.board.settings import RuntimeSettings
 from sprat_device.board.settings import runtime as runtime_settings
+from sprat_device.board.usage import CommandLine
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError, WrongUse
@@ -196,20 +196,24 @@ def _line(result: CheckResult) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandLine:
+    parser = CommandLine(
         prog="sprat-device check",
         description="Reproduce a bundle's golden set on this machine; measure latency and memory.",
-        epilog="Example: sprat-device check digits.sprat --runtime tflite --json",
     )
-    parser.add_argument("bundle", type=Path, nargs="?", help="the .sprat file")
+    parser.example = "sprat-device check digits.sprat --runtime tflite --json"
+    parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="the .sprat file")
     parser.add_argument("--runtimes", action="store_true", help="only list the installed runtimes, as JSON")
-    parser.add_argument("--runtime", help="tflite, litert or onnx; default: the bundle's first that is installed")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the runtime (%(default)s)")
+    parser.add_argument(
+        "--runtime", metavar="NAME", help="tflite, litert or onnx; default: the bundle's first that is installed"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads of the runtime (%(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of [runtime], such as xnnpack=off"
     )
-    parser.add_argument("--cache", type=Path, help="folder for the extracted artifact; default: a temporary one")
+    parser.add_argument(
+        "--cache", metavar="DIR", type=Path, help="folder for the extracted artifact; default: a temporary one"
+    )
     parser.add_argument("--skip-golden", action="store_true", help="measure only (while a bundle is being built)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser

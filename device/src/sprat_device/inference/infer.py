@@ -10,8 +10,10 @@ The rows are one sequence for a model that keeps state; with `--raw`, sequences 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat_device.board.settings import RuntimeSettings
+from sprat_device.board.usage import CommandLine
 from sprat_device.contract.errors import SpratError, WrongUse
 from sprat_device.contract.phases import Reason
 from sprat_device.inference.answers import Answer, answer_width
@@ -84,23 +87,32 @@ def run(parsed: argparse.Namespace) -> int:
             parsed.bundle, cache=parsed.cache or Path(folder), runtime=parsed.runtime, settings=settings
         )
         count, bad = (_run_raw if parsed.raw else _run)(session, parsed.input, parsed.output)
-    told = f"{count} rows on {session.runtime} {session.runtime_version}" + (f", {bad} bad inputs" if bad else "")
-    sys.stderr.write(f"{parsed.output}: {told}\n")
+    if parsed.json:
+        document = {
+            "output": str(parsed.output), "rows": count, "bad": bad.total(), "reasons": dict(bad),
+            "runtime": session.runtime, "runtime_version": session.runtime_version,
+        }  # fmt: skip
+        sys.stdout.write(json.dumps(document) + "\n")
+    else:
+        told = f"{count} rows on {session.runtime} {session.runtime_version}"
+        why = ", ".join(f"{reason} {times}" for reason, times in bad.most_common())
+        sys.stderr.write(f"{parsed.output}: {told}{f', {bad.total()} bad inputs: {why}' if bad else ''}\n")
     return 0
 
 
-def _run(session: Session, source: Path, output: Path) -> tuple[int, int]:
-    count = bad = 0
+def _run(session: Session, source: Path, output: Path) -> tuple[int, Counter[str]]:
+    """Return how many rows were written, and of how many bad inputs by reason."""
+    count, bad = 0, Counter[str]()
     with writing(output, width=answer_width(session.manifest)) as writer:
         for piece in pieces(source, session.manifest):
             rows = answers(session, piece)
             writer.add(rows)
             count += len(rows)
-            bad += sum(1 for row in rows if row.reason)
+            bad.update(str(row.reason) for row in rows if row.reason)
     return count, bad
 
 
-def _run_raw(session: Session, source: Path, output: Path) -> tuple[int, int]:
+def _run_raw(session: Session, source: Path, output: Path) -> tuple[int, Counter[str]]:
     found = list(pieces(source, session.manifest))
     for piece in found:
         if piece.fault:
@@ -111,7 +123,7 @@ def _run_raw(session: Session, source: Path, output: Path) -> tuple[int, int]:
     except (KeyError, ValueError) as exc:
         raise WrongUse(f"{source}: its files have different inputs or shapes ({exc})") from exc
     write_arrays(output, raw_outputs(session, inputs))
-    return len(inputs[names[0]]), 0
+    return len(inputs[names[0]]), Counter()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,24 +136,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exc.exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandLine:
+    parser = CommandLine(
         prog="sprat-device infer",
         description="Run a bundle over a file or folder of inputs.",
-        epilog="Example: sprat-device infer digits.sprat test.npz --output answers.csv",
     )
-    parser.add_argument("bundle", type=Path, help="the .sprat file")
+    parser.example = "sprat-device infer digits.sprat test.npz --output answers.csv"
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the .sprat file")
     parser.add_argument(
         "input",
         type=Path,
+        metavar="INPUT",
         help=".npz (an array per input), .npy (an only input), .csv or .parquet (named columns), .jsonl, or a folder "
         "of .npy, .npz, .json, .ppm, .pgm, .png and .jpg files; Parquet needs pyarrow, .png and .jpg need Pillow",
     )
-    parser.add_argument("--output", type=Path, required=True, help=".csv, .jsonl, .json, .parquet or .npz")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, required=True, help=".csv, .jsonl, .json, .parquet or .npz"
+    )
     parser.add_argument("--raw", action="store_true", help="write the artifact's own output tensors (.npz)")
-    parser.add_argument("--runtime", help="tflite, litert or onnx; default: the bundle's first that is installed")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the runtime (%(default)s)")
-    parser.add_argument("--cache", type=Path, help="folder for the extracted artifact; default: a temporary one")
+    parser.add_argument(
+        "--runtime", metavar="NAME", help="tflite, litert or onnx; default: the bundle's first that is installed"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads of the runtime (%(default)s)")
+    parser.add_argument(
+        "--cache", metavar="DIR", type=Path, help="folder for the extracted artifact; default: a temporary one"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout: rows, bad inputs by reason")
     return parser
 
 

@@ -18,6 +18,7 @@ from sprat_device.board.upkeep.places import USER, Places
 from sprat_device.board.upkeep.site import Site
 from sprat_device.board.upkeep.sources import From
 from sprat_device.board.upkeep.watch import SETTLE_S, START_S, Patience
+from sprat_device.board.usage import CommandLine
 from sprat_device.contract.errors import WrongUse
 
 DEFAULT_STATE: Final = "/var/lib/sprat"
@@ -35,36 +36,46 @@ def main(argv: Sequence[str]) -> int:
     return run(parsed)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_LINE, description="The agent's place on this board.")
+def _parser() -> CommandLine:
+    parser = CommandLine(prog=_LINE, description="The agent's place on this board.")
+    parser.example = "sprat-device board setup --wheelhouse /media/stick/pi-4-litert"
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     setup = _command(commands, "setup", _setup, "user, environment, unit and identity; done twice it changes nothing",
                      "--hub https://hub.local:8443 --token sprat1.…")  # fmt: skip
     _source(setup)
     _joining(setup)
-    setup.add_argument("--user", default=USER, help="the agent's user, made if it is not there (%(default)s)")
+    setup.add_argument(
+        "--user", default=USER, metavar="NAME", help="the agent's user, made if it is not there (%(default)s)"
+    )
     _unit_options(setup)
     upgrade = _command(commands, "upgrade", _upgrade, "take another agent, and go back if it is not well in time",
                        "--wheelhouse /media/stick/pi-4-litert")  # fmt: skip
     _source(upgrade)
-    upgrade.add_argument("--hub", default="", help="another way to the hub than the enrolment told")
+    upgrade.add_argument("--hub", default="", metavar="URL", help="another way to the hub than the enrolment told")
     replace = _command(commands, "replace", _replace, "become a device that the fleet knows, with a new key",
-                       "--hub https://hub.local:8443 --token sprat1.… --device kitchen")  # fmt: skip
+                       "--hub https://hub:8443 --token sprat1.… --device kitchen")  # fmt: skip
     _joining(replace)
     remove = _command(commands, "remove", _remove, "take the agent off this board", "--keep-state")
     remove.add_argument("--keep-state", action="store_true", help="leave the state folder and its user")
     unit = _command(commands, "unit", _unit, "print the systemd unit", "--user sprat")
-    unit.add_argument("--python", type=Path, default=Path(sys.executable), help="Python that runs the agent")
-    unit.add_argument("--user", default=USER, help="user that runs the agent (%(default)s)")
+    unit.add_argument(
+        "--python", type=Path, default=Path(sys.executable), metavar="FILE", help="Python that runs the agent"
+    )
+    unit.add_argument("--user", default=USER, metavar="NAME", help="user that runs the agent (%(default)s)")
     _unit_options(unit)
     return parser
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str) -> Any:
-    parser = commands.add_parser(name, help=help_, description=help_, epilog=f"Example: {_LINE} {name} {example}")
+    parser = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
+    parser.example = f"{_LINE} {name} {example}"
     state = os.environ.get("SPRAT_STATE", DEFAULT_STATE)
-    parser.add_argument("--state", type=Path, default=Path(state), help="the device's state folder (%(default)s)")
-    parser.add_argument("--root", type=Path, default=Path("/"), help="put everything below this folder (for tests)")
+    parser.add_argument(
+        "--state", type=Path, default=Path(state), metavar="DIR", help="the device's state folder (%(default)s)"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="put everything below this folder (for tests)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     if name not in {"unit", "remove"}:
         parser.add_argument("--start-s", type=float, default=START_S, metavar="S",
@@ -77,22 +88,23 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 
 def _source(parser: Any) -> None:
     parser.add_argument("--wheelhouse", type=Path, metavar="DIR", help="folder of `sprat wheelhouse`; else the hub's")
-    parser.add_argument("--sha256", default="", help="what the SHA-256 of its manifest must be")
+    parser.add_argument("--sha256", default="", metavar="HEX", help="what the SHA-256 of its manifest must be")
     parser.add_argument("--name", default="", help="which of the hub's wheelhouses")
-    parser.add_argument("--runtime", default="", choices=("", "tflite", "litert", "onnx"), help="or by its runtime")
+    parser.add_argument("--runtime", default="", choices=("", "tflite", "litert", "onnx"), metavar="NAME",
+                        help="or by its runtime: tflite, litert or onnx")  # fmt: skip
     parser.add_argument("--apt", action="store_true", help="let apt install what the wheelhouse leaves to Debian")
 
 
 def _joining(parser: Any) -> None:
-    parser.add_argument("--hub", default="", help="address of the hub's device port")
+    parser.add_argument("--hub", default="", metavar="URL", help="address of the hub's device port")
     parser.add_argument("--token", default="", help="one-time token of `sprat enrol token`; - reads it from stdin")
-    parser.add_argument("--device", default="", help="the id to ask for")
+    parser.add_argument("--device", default="", metavar="NAME", help="the id to ask for")
 
 
 def _unit_options(parser: Any) -> None:
     parser.add_argument("--memory-max-mib", type=int, default=0, metavar="N", help="limit of agent and children")
     parser.add_argument("--open", action="append", default=[], metavar="DEVICE", help="a device that a source reads")
-    parser.add_argument("--group", action="append", default=[], help="a group that owns such a device")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME", help="a group that owns such a device")
     parser.add_argument("--allow-writable-code", action="store_true", help="for a runtime that makes code as it runs")
 
 
