@@ -23,11 +23,12 @@ from sprat_device.telemetry import checkpoint
 from sprat_device.telemetry.checkpoint import Checkpoint
 from sprat_device.telemetry.draft import Draft, Gap
 from sprat_device.telemetry.recovery import Recovered, recover
-from sprat_device.telemetry.segment import Segment, name
+from sprat_device.telemetry.segment import Segment, first_seq_of, name
 
 _STATE: Final = "state"
 _STATE_BYTES: Final = 1024
 """Room that is counted for a lane's checkpoint and its successor while both exist."""
+_OWN: Final = frozenset({_STATE, f".{_STATE}.new"})
 _log: Final = logging.getLogger(__name__)
 
 
@@ -38,6 +39,8 @@ class LaneLog:
         self.epoch = epoch
         self.lane = lane
         self.segments: list[Segment] = []
+        self._given_up: list[Segment] = []
+        """Whose files are still on the disk."""
         self.next_seq = 0
         self._files = files
         self._folder = folder
@@ -48,6 +51,8 @@ class LaneLog:
         self._torn = False
         self._state_bytes = 0
         self._acks_unsaved = 0
+        self._unsaved = False
+        """Frames were given up and no checkpoint says so: a frame whose counters do must not reach the disk before one."""
 
     @classmethod
     def create(cls, files: Files, folder: Path, *, epoch: int, lane: Lane, segment_bytes: int) -> LaneLog:
@@ -90,7 +95,8 @@ class LaneLog:
     @property
     def size_bytes(self) -> int:
         """Return what the lane takes on the disk, its checkpoint included."""
-        return sum(segment.size for segment in self.segments) + max(_STATE_BYTES, 2 * self._state_bytes)
+        held = sum(segment.size for segment in self.segments) + sum(segment.size for segment in self._given_up)
+        return held + max(_STATE_BYTES, 2 * self._state_bytes)
 
     @property
     def waiting_records(self) -> int:
@@ -111,6 +117,8 @@ class LaneLog:
 
     def append(self, draft: Draft) -> None:
         """Seal and store one frame, durably; OSError means that nothing was stored."""
+        if self._unsaved:
+            self.save()
         raw = self._sealed(draft)
         if self._torn:
             self._cut_back()
@@ -156,15 +164,29 @@ class LaneLog:
         return freed
 
     def evict(self, first_seq: int) -> Gap | None:
-        """Remove a segment whether the hub has it or not; return what is lost by it."""
+        """Give up a segment whether the hub has it or not, and return what is lost by it; `sweep` removes its file."""
         segment = next(segment for segment in self.segments if segment.first_seq == first_seq)
         runs = list(segment.runs())
         lost = segment.settle(segment.first_seq, segment.next_seq)
         self._evicted += lost
         if segment is self.segments[-1]:
             self._finish_writing()
-        self._remove([segment])
+        self._give_up([segment])
         return Gap(self.lane, self.epoch, runs[0][0], runs[-1][1], lost) if lost else None
+
+    def sweep(self) -> None:
+        """Remove the files of what was given up; after an OSError the next sweep goes on with what is left."""
+        if not self._given_up:
+            return
+        try:
+            self.save()
+        except OSError as exc:
+            # A full disk: make room first. A power cut right here would count these frames as damaged, not as gone.
+            _log.warning("spool: checkpoint of %s could not be written (%s), removing segments first", self.lane, exc)
+            self._unlink_given_up()
+            self.save()
+        else:
+            self._unlink_given_up()
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -175,6 +197,7 @@ class LaneLog:
         self._files.write_atomic(self._folder / _STATE, state)
         self._state_bytes = len(state)
         self._acks_unsaved = 0
+        self._unsaved = False
 
     def close(self) -> None:
         """Write the checkpoint and let go of the files."""
@@ -182,12 +205,14 @@ class LaneLog:
         self.save()
 
     def remove_folder(self) -> None:
-        """Remove a lane that nobody needs any more: segments first, its checkpoint last."""
-        paths = self._files.list(self._folder)
-        for path in sorted(paths, key=lambda path: path.name == _STATE):
+        """Remove a lane that nobody needs any more: segments first, its checkpoint last; what is not ours stays."""
+        if not self._files.exists(self._folder):
+            return
+        ours = [path for path in self._files.list(self._folder) if path.name in _OWN or first_seq_of(path) is not None]
+        for path in sorted(ours, key=lambda path: path.name == _STATE):
             self._files.unlink(path)
         self._files.sync_folder(self._folder)
-        self._files.remove_folder(self._folder)
+        remove_if_empty(self._files, self._folder)
 
     def _sealed(self, draft: Draft) -> bytes:
         ledger = Ledger(self._produced + draft.count, self._acked, self._evicted, self._damaged)
@@ -234,23 +259,21 @@ class LaneLog:
             self._writing = None
 
     def _remove(self, segments: list[Segment]) -> None:
-        self.segments = [segment for segment in self.segments if segment not in segments]
-        try:
-            self.save()
-        except OSError as exc:
-            # A full disk: make room first. A power cut right here would count these frames as damaged, not as gone.
-            _log.warning("spool: checkpoint of %s could not be written (%s), removing segments first", self.lane, exc)
-            self._unlink(segments)
-            self.save()
-        else:
-            self._unlink(segments)
+        self._give_up(segments)
+        self.sweep()
 
-    def _unlink(self, segments: list[Segment]) -> None:
-        for segment in segments:
-            if self._files.exists(segment.path):
-                self._files.unlink(segment.path)
-        if segments:
-            self._files.sync_folder(self._folder)
+    def _give_up(self, segments: list[Segment]) -> None:
+        self.segments = [segment for segment in self.segments if segment not in segments]
+        self._given_up += segments
+        self._unsaved = True
+
+    def _unlink_given_up(self) -> None:
+        while self._given_up:
+            path = self._given_up[0].path
+            if self._files.exists(path):
+                self._files.unlink(path)
+            del self._given_up[0]
+        self._files.sync_folder(self._folder)
 
     def _read(self, segment: Segment, seq: int) -> bytes | None:
         begin, end = segment.place(seq)
@@ -272,7 +295,10 @@ class LaneLog:
     def _cut_tail(self) -> None:
         empty = [segment for segment in self.segments if not segment.end]
         self.segments = [segment for segment in self.segments if segment.end]
-        self._unlink(empty)
+        for segment in empty:
+            self._files.unlink(segment.path)
+        if empty:
+            self._files.sync_folder(self._folder)
         if self.segments:
             self._make_sure(self.segments[-1])
         finished = [segment for segment in self.segments[:-1] if not segment.waiting_records]
@@ -290,3 +316,13 @@ class LaneLog:
         finally:
             file.close()
         self._files.sync_folder(self._folder)
+
+
+def remove_if_empty(files: Files, folder: Path) -> None:
+    """Remove a folder unless it holds what is not the spool's: an editor's backup, a file system's lost+found."""
+    try:
+        files.remove_folder(folder)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _log.warning("spool: %s stays, for it holds something else than frames", folder)

@@ -24,7 +24,7 @@ from sprat_device.contract.fields import Fields
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.twin import LaneReport
 from sprat_device.telemetry.draft import Draft, Gap
-from sprat_device.telemetry.lane_log import LaneLog
+from sprat_device.telemetry.lane_log import LaneLog, remove_if_empty
 from sprat_device.telemetry.retention import SegmentFacts, to_evict
 
 SCHEMA: Final = "sprat.spool/1"
@@ -150,8 +150,9 @@ class DiskSpool:
         with self._lock:
             for log in self._lanes.values():
                 log.close()
+            lanes = self._create_epoch()  # first: a disk that refuses it leaves the old epoch in use, and whole
             self._earlier += self._lanes.values()
-            self._lanes = self._create_epoch()
+            self._lanes = lanes
             self._remove_drained()
 
     def ledger(self) -> dict[Lane, LaneReport]:
@@ -178,10 +179,14 @@ class DiskSpool:
         return next((log for log in self._all() if (log.epoch, log.lane) == (epoch, lane)), None)
 
     def _make_room(self, size: int, incoming: Lane) -> None:
+        if self.size_bytes() + size <= self._cap_bytes:
+            return
+        logs = list(self._all())
+        for log in logs:  # before anything else is given up: what a failing disk did not let go of
+            log.sweep()
         need = self.size_bytes() + size - self._cap_bytes
         if need <= 0:
             return
-        logs = list(self._all())
         generation = {id(log): i // len(Lane) for i, log in enumerate(logs)}
         facts = {
             SegmentFacts(log.lane, generation[id(log)], segment.first_seq, segment.size, segment.waiting_records): log
@@ -196,6 +201,8 @@ class DiskSpool:
         for segment in chosen:
             if (gap := facts[segment].evict(segment.first_seq)) is not None:
                 self._untold.append(gap)
+        for log in logs:
+            log.sweep()
         self._remove_drained()
 
     def _open(self) -> None:
@@ -241,17 +248,14 @@ class DiskSpool:
 
     def _epochs_on_disk(self) -> Iterator[int]:
         for path in self._files.list(self._folder):
-            if len(path.name) == 16 and set(path.name) <= set("0123456789abcdef"):
+            if len(path.name) == 16 and set(path.name) <= set("0123456789abcdef") and path.is_dir():
                 yield int(path.name, 16)
 
     def _remove_drained(self) -> None:
         waiting = {log.epoch for log in self._earlier if log.waiting_records}
         for epoch in {log.epoch for log in self._earlier} - waiting:
-            folder = self._folder / f"{epoch:016x}"
-            for lane_folder in self._files.list(folder):
-                next(
-                    log for log in self._earlier if log.epoch == epoch and log.lane == lane_folder.name
-                ).remove_folder()
-            self._files.remove_folder(folder)
+            for log in [log for log in self._earlier if log.epoch == epoch]:
+                log.remove_folder()
+            remove_if_empty(self._files, self._folder / f"{epoch:016x}")
             self._files.sync_folder(self._folder)
             self._earlier = [log for log in self._earlier if log.epoch != epoch]

@@ -128,6 +128,63 @@ def test_what_was_evicted_for_a_frame_that_the_disk_did_not_take_is_told_with_th
     assert spool.append(draft(size=10)) == ()
 
 
+@pytest.mark.parametrize("fails", ["write_atomic", "unlink"])
+def test_what_was_evicted_while_the_disk_failed_is_told_and_leaves_the_disk_later(tmp_path: Path, fails: str) -> None:
+    class Failing(OsFiles):
+        broken = False
+
+        def write_atomic(self, path: Path, data: bytes) -> None:
+            self._refuse("write_atomic")
+            super().write_atomic(path, data)
+
+        def unlink(self, path: Path) -> None:
+            self._refuse("unlink")
+            super().unlink(path)
+
+        def _refuse(self, what: str) -> None:
+            if self.broken and what == fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files = Failing()
+    spool = open_spool(tmp_path, files, cap_bytes=8_000)
+    files.broken = True
+    refused = 0
+    for _ in range(60):
+        try:
+            assert spool.append(draft()) == ()
+        except OSError:
+            refused += 1
+            spool.drop(Lane.PREDICTIONS, 1)
+    assert refused
+    assert disk_bytes(tmp_path) <= 8_000
+    files.broken = False
+    gaps = spool.append(draft())
+    report = spool.ledger()[Lane.PREDICTIONS]
+    assert report.balanced()
+    assert sum(gap.records for gap in gaps) == report.evicted - refused > 0
+    on_disk = {int(path.stem) for path in tmp_path.rglob("predictions/*.seg")}
+    assert not on_disk & {gap.first_seq for gap in gaps}
+
+
+def test_what_is_not_the_spools_stays_and_keeps_nothing_from_going_on(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    spool.append(draft())
+    old = tmp_path / f"{1:016x}"
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / f"{15:016x}").write_text("a file by the name of an epoch")
+    (old / "lost+found").mkdir()
+    (old / "predictions" / "state~").write_text("an editor's backup")
+    (old / "predictions" / "notes").mkdir()
+    spool.new_epoch()
+    spool.append(draft())
+    assert spool.ack(Ack(1, Lane.PREDICTIONS, ((0, 0),))) == 1
+    assert list(waiting(spool)) == [(2, Lane.PREDICTIONS, 0)]
+    spool.close()
+    again = open_spool(tmp_path, first_epoch=7)
+    assert list(waiting(again)) == [(2, Lane.PREDICTIONS, 0)]
+    assert {path.name for path in old.rglob("*")} == {"lost+found", "predictions", "state~", "notes"}
+
+
 @pytest.mark.parametrize("where", ["state", "00000000000000000000.seg", "00000000000000000006.seg", "epoch.json"])
 def test_a_worn_block_begins_a_new_epoch_and_costs_what_it_held(tmp_path: Path, where: str) -> None:
     class Worn(OsFiles):
