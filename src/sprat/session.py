@@ -71,7 +71,7 @@ class Model:
             raise WrongUse(f"row {row}: {reading.fault.detail} ({reading.fault.reason})")
         if reason := self._session.check_input(reading.inputs):
             raise WrongUse(f"row {row}: {reason}; the manifest's inputs say shape, dtype and range")
-        label, outputs = self._session.predict(reading.inputs)
+        label, outputs, _ = self._session.predict(reading.inputs)
         labels = self.manifest.labels
         return {"label": label, "name": labels[label] if 0 <= label < len(labels) else "", "outputs": outputs}
 

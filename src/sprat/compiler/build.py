@@ -190,6 +190,7 @@ def _work(source: Project, work: Path) -> Work:
         parameters=dict(plan.parameters),
         input_names=tuple(spec.name for spec in source.recipe.inputs),
         answer=source.recipe.answer,
+        embedding=source.recipe.embedding,
         stream=source.recipe.stream,
         missing=tuple(spec.name for spec in source.recipe.inputs if spec.missing == "keep"),
     )

@@ -21,7 +21,7 @@ from sprat.compiler.workers.work import TensorFacts
 from sprat.publish.bundle import write_bundle
 from sprat_device.contract.bundle import Baseline, GoldenSet
 from sprat_device.contract.ids import Digest, model_name
-from sprat_device.contract.manifest import Artifact, Format, Golden, Manifest, Task, TensorSpec, Tolerance
+from sprat_device.contract.manifest import EMBEDDING, Artifact, Format, Golden, Manifest, Task, TensorSpec, Tolerance
 
 Array = npt.NDArray[Any]
 
@@ -52,6 +52,8 @@ class Lowering:
     """How many tensors hold fewer bits than float32; -1 where that is not known."""
     answer: tuple[str, ...] = ()
     """The outputs that are the answer, in order; empty means the last one."""
+    embedding: str = ""
+    """The output that is no answer, but what a device compares of the model's inside; empty where there is none."""
     steps: int = 0
     """Readings in each row, where a row is a sequence for a model that keeps state."""
     reduce: str = ""
@@ -75,6 +77,7 @@ class Contents:
     runtimes: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    embedding_tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metric: Mapping[str, float] = field(default_factory=dict)
     card: str = ""
@@ -90,12 +93,14 @@ def shaped(lowering: Lowering, recipe: Recipe, ingested: Ingested, *, scores: Ar
     if recipe.train.framework == "sklearn":
         return lowering
     found = {facts.name: facts for facts in lowering.outputs}
-    answer = tuple(name for name in recipe.answer if name in found) or tuple(sorted(found))
+    outputs.require_embedding(recipe.embedding, found)
+    answer = tuple(name for name in recipe.answer if name in found) or tuple(sorted(found.keys() - {recipe.embedding}))
     steps = next(iter(ingested.parts["train"].inputs.values())).shape[1] if recipe.stream else 0
     return replace(
         lowering,
         outputs=(*(facts for name, facts in found.items() if name not in answer), *(found[name] for name in answer)),
         answer=answer,
+        embedding=recipe.embedding,
         steps=steps,
         reduce=recipe.stream,
         classes=len(recipe.labels) if recipe.task is Task.CLASSIFICATION else 0,
@@ -123,7 +128,7 @@ def write(
         golden=Golden(
             count=len(next(iter(contents.golden.inputs.values()))),
             sha256=_digest(golden), tolerances=contents.tolerances, versions=contents.versions,
-            sequence_rows=lowering.steps,
+            sequence_rows=lowering.steps, embedding_tolerances=contents.embedding_tolerances,
         ),
         baseline_sha256=_digest(baseline),
         provenance=contents.provenance,
@@ -169,6 +174,11 @@ def answers(raw: Mapping[str, Array], lowering: Lowering) -> Array:
     return outputs.widened(whole, classes=lowering.classes)
 
 
+def embeddings(raw: Mapping[str, Array], lowering: Lowering) -> Array:
+    """Return the embeddings of the readings [n, width] in their unit, from the artifact's raw output tensors."""
+    return _in_unit(raw, next(facts for facts in lowering.outputs if facts.name == lowering.embedding))
+
+
 def _in_unit(raw: Mapping[str, Array], facts: TensorFacts) -> Array:
     tensor = np.asarray(raw[facts.name])
     flat = tensor.reshape(len(tensor), -1)
@@ -177,9 +187,12 @@ def _in_unit(raw: Mapping[str, Array], facts: TensorFacts) -> Array:
     return flat.astype(np.float64)
 
 
-def tolerance(lowering: Lowering, outputs: Array) -> Tolerance:
-    """Return how far a device's raw outputs may be off from those of the same runtime here."""
-    if lowering.outputs[-1].scale > 0:
+def tolerance(lowering: Lowering, outputs: Array, *, scale: float | None = None) -> Tolerance:
+    """Return how far a device's raw outputs may be off from those of the same runtime here.
+
+    `scale` is that of the output in question, by default the last one's, which is of the answer.
+    """
+    if (lowering.outputs[-1].scale if scale is None else scale) > 0:
         return Tolerance("lsb", _LSB)
     size = max(1.0, float(np.max(np.abs(outputs), initial=0.0)))
     return Tolerance("absolute", (0.02 if lowering.quantized_inside else 1e-4) * size)
@@ -262,6 +275,8 @@ def _codes(spec: InputSpec, ingested: Ingested) -> tuple[tuple[float, ...], ...]
 
 def _other_meaning(facts: TensorFacts, lowering: Lowering) -> dict[str, Any]:
     """Take the meaning from an output that is no part of the answer, and call scores by their name."""
+    if lowering.embedding and facts.name == lowering.embedding:
+        return {"meaning": EMBEDDING, "threshold": None, "features": ()}
     if lowering.answer and facts.name not in lowering.answer:
         return {"meaning": ""}
     return {"meaning": DECISION} if lowering.decision else {}

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat.compiler.embedded import Embedded
 from sprat.compiler.frontends import outputs
 from sprat.compiler.spec.factory import Part
 from sprat.compiler.spec.recipe import Recipe
@@ -38,11 +39,13 @@ def baseline(
     specs: Sequence[TensorSpec] = (),
     steps: int = 0,
     answers: Mapping[str, Array] | None = None,
+    shown: Embedded | None = None,
 ) -> Baseline:
     """Return the training rows' distribution over ten bins of equal share, for each feature, input and statistic.
 
     `predicted` [n, width] are the answers to those rows, `specs` the inputs as the manifest declares them, `steps` how
-    many readings each row of a stream has, and `answers` the figures of answers to other rows, by statistic.
+    many readings each row of a stream has, `answers` the figures of answers to other rows, by statistic, and `shown` the
+    embeddings where the model has one.
     """
     plain: dict[str, Histogram] = {}
     for spec in recipe.inputs:
@@ -52,13 +55,16 @@ def baseline(
         columns = {name: array[..., i] for i, name in enumerate(spec.features)} or {spec.name: array}
         plain |= {name: _spread(values) for name, values in columns.items()}
     more = dict(_statistics(train, specs, steps))
-    more |= {name: _spread(values) for name, values in (answers or {}).items()}
+    space = None if shown is None else shown.space()
+    seen = {} if shown is None or space is None else shown.figures(space)
+    more |= {name: _spread(values) for name, values in {**(answers or {}), **seen}.items()}
     return Baseline(
         {name: histogram.edges for name, histogram in plain.items()},
         {name: histogram.counts for name, histogram in plain.items()},
         _classes(predicted, recipe, threshold),
         {name: histogram.edges for name, histogram in more.items()},
         {name: histogram.counts for name, histogram in more.items()},
+        space,
     )
 
 

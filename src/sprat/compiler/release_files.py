@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sprat import __version__
-from sprat.compiler import bundling, reference
+from sprat.compiler import bundling, embedded, reference
 from sprat.compiler.bundling import RESEARCH, Contents, Lowering
 from sprat.compiler.choice.ranking import Ranked
+from sprat.compiler.embedded import Embedded
 from sprat.compiler.ingest import Ingested
 from sprat.compiler.proof import budget
 from sprat.compiler.proof.trials import Trial, Trials
@@ -133,6 +134,7 @@ class Staging:
         tolerances: dict[str, Tolerance] = {
             trial.runtime: bundling.tolerance(lowering, bundling.answers(trial.golden, lowering)) for trial in passed
         }
+        shown = self._shown(lowering, passed[0]) if lowering.embedding else None
         predicted, threshold = trained.research["train"], None
         if recipe.task is Task.ANOMALY:
             # The artifact's own scores: one with fewer trees, say, scores on another scale than the research model.
@@ -146,11 +148,12 @@ class Staging:
             baseline=reference.baseline(
                 ingested.parts["train"], predicted, recipe, threshold=threshold,
                 specs=bundling.input_specs(lowering, recipe, ingested), steps=lowering.steps,
-                answers=_answer_figures(lowering, recipe, passed[0]),
+                answers=_answer_figures(lowering, recipe, passed[0]), shown=shown,
             ),
             runtimes={trial.runtime: target.runtimes[trial.runtime].minimum for trial in passed},
             versions={trial.runtime: trial.version for trial in passed},
             tolerances=tolerances,
+            embedding_tolerances=_embedding_tolerances(lowering, passed) if lowering.embedding else {},
             provenance={
                 **self.facts,
                 "options": dict(lowering.options),
@@ -172,6 +175,12 @@ class Staging:
                 "Data": f"SHA-256 {ingested.sha256}",
             }),
         )  # fmt: skip
+
+    def _shown(self, lowering: Lowering, trial: Trial) -> Embedded:
+        """Return the embeddings that a baseline is made of: where they lie by training rows, how spread by test rows."""
+        count = len(self._ingested.parts["train"].labels)
+        rows = np.unique(np.linspace(0, count - 1, min(count, embedded.MOST_ROWS)).astype(np.int64))
+        return Embedded(self._trials.embeddings_of("train", rows, lowering, trial.runtime), trial.embeddings)
 
     def _research_golden(self, lowering: Lowering) -> dict[str, dict[str, Any]]:
         """Return the research model's own answers to the golden rows, where these are rows of the validation part."""
@@ -229,6 +238,14 @@ def _without_figures(reason: str) -> str:
 _TOLD_WITH_FIGURES: Final = frozenset(
     {"over-ram", "over-latency", "not-run", "conversion-failed", "conversion-timeout", "conversion-memory"}
 )
+
+
+def _embedding_tolerances(lowering: Lowering, passed: tuple[Trial, ...]) -> dict[str, Tolerance]:
+    scale = next(facts.scale for facts in lowering.outputs if facts.name == lowering.embedding)
+    return {
+        trial.runtime: bundling.tolerance(lowering, bundling.embeddings(trial.golden, lowering), scale=scale)
+        for trial in passed
+    }
 
 
 def _answer_figures(lowering: Lowering, recipe: Recipe, trial: Trial) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat_device.contract import arrays
+from sprat_device.contract import arrays, embedding
 from sprat_device.contract import manifest as manifests
+from sprat_device.contract.embedding import Space
 from sprat_device.contract.errors import BundleRefused, ContractError
 from sprat_device.contract.manifest import Manifest
 from sprat_device.contract.phases import Reason
@@ -59,7 +60,8 @@ class GoldenSet:
 class Baseline:
     """The reference distribution for drift: per feature increasing edges [n] and counts [n + 1]; counts per class.
 
-    The same of figures worked out of a reading or an answer (statistics.py); bundles of earlier builds hold none.
+    The same of figures worked out of a reading or an answer (statistics.py); bundles of earlier builds hold none. Where
+    the manifest names an embedding, its space and the counts of its figures, among the statistics (embedding.py).
     """
 
     edges: Mapping[str, npt.NDArray[np.float64]]
@@ -67,6 +69,7 @@ class Baseline:
     class_counts: npt.NDArray[np.int64]
     statistic_edges: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     statistic_counts: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    space: Space | None = None
 
     @property
     def all_counts(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -81,6 +84,7 @@ class Baseline:
         # Under names of their own: an agent that does not know statistics refuses a feature that no input has.
         flat |= {f"statistic-edges/{name}": array for name, array in self.statistic_edges.items()}
         flat |= {f"statistic-counts/{name}": array for name, array in self.statistic_counts.items()}
+        flat |= {f"embedding/{name}": array for name, array in (self.space.dump() if self.space else {}).items()}
         return arrays.dump(flat)
 
 
@@ -118,7 +122,9 @@ class Bundle:
         more_edges, more_counts = _under("statistic-edges/", flat), _under("statistic-counts/", flat)
         if "classes" not in flat or not (_fit(edges, counts) and _fit(more_edges, more_counts)):
             raise BundleRefused(Reason.BAD_BUNDLE, "baseline: edges, counts and classes do not fit each other")
-        return Baseline(edges, counts, flat["classes"], more_edges, more_counts)
+        with _damage_refused():
+            space = embedding.parse(_under("embedding/", flat))
+        return Baseline(edges, counts, flat["classes"], more_edges, more_counts, space)
 
     def card(self) -> str:
         """Read the model's card."""

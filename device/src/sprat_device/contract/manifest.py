@@ -18,6 +18,8 @@ from sprat_device.contract.fields import Fields, anything, integer, number, text
 from sprat_device.contract.ids import Digest, ModelName, digest, model_name
 
 SCHEMA: Final = "sprat.manifest/1"
+EMBEDDING: Final = "embedding"
+"""The meaning of an output that is no answer, but the model's own view of the reading (embedding.py)."""
 MAX_SIZE: Final = 1024 * 1024
 _DTYPES: Final = frozenset(
     {"float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool", "string"}
@@ -79,7 +81,7 @@ class TensorSpec:
     maximum: float = 0.0
     features: tuple[str, ...] = ()
     meaning: str = ""
-    """What an output is: `probabilities`, `decision`, `label`, `values`, `score`."""
+    """What an output is: `probabilities`, `decision`, `label`, `values`, `score`, or `embedding`, which is no answer."""
     threshold: float | None = None
     """Of a `score`: a reading above it has label 1 (unusual), one at or below it label 0; None: no label."""
     missing_allowed: bool = False
@@ -105,6 +107,8 @@ class Golden:
     versions: Mapping[str, str]
     sequence_rows: int = 0
     """Rows of one sequence of a stream: the state is reset before each; 0 where rows do not depend on each other."""
+    embedding_tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    """Of the embedding, for each runtime, where an output is one: its numbers have a size of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ class Manifest:
         own = {name: value for name, value in asdict(self).items() if name != "extra"}
         if not self.preprocess:
             del own["preprocess"]  # a bundle without it keeps the bytes that it had before there was such a field
+        if not self.golden.embedding_tolerances:
+            del own["golden"]["embedding_tolerances"]
         document = {**self.extra, "schema": SCHEMA, **own}
         return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
@@ -191,8 +197,17 @@ def parse(raw: bytes) -> Manifest:
     unknown = set(manifest.preprocess) - {spec.name for spec in manifest.inputs}
     if unknown:
         raise ContractError(f"manifest.preprocess: {min(unknown)!r:.80} is no input of the model")
+    _require_one_embedding(manifest.outputs)
     extra = fields.rest()
     return Manifest(**{name: getattr(manifest, name) for name in Manifest.__slots__ if name != "extra"}, extra=extra)
+
+
+def _require_one_embedding(outputs: tuple[TensorSpec, ...]) -> None:
+    found = [spec for spec in outputs if spec.meaning == EMBEDDING]
+    if len(found) > 1:
+        raise ContractError(f"manifest.outputs: {found[1].name!r:.80} is a second embedding, at most one is compared")
+    if any(spec.dtype in {"string", "bool"} for spec in found):
+        raise ContractError(f"manifest.outputs: the embedding {found[0].name!r:.80} is {found[0].dtype}, not numbers")
 
 
 def _artifact(raw: object) -> Artifact:
@@ -273,6 +288,7 @@ def _golden(raw: object) -> Golden:
         tolerances=fields.mapping("tolerances", _tolerance),
         versions=fields.mapping("versions", text),
         sequence_rows=fields.integer("sequence_rows", default=0, maximum=100_000),
+        embedding_tolerances=fields.mapping("embedding_tolerances", _tolerance, default={}),
     )
 
 

@@ -12,6 +12,8 @@ each class that is no probability (a support vector machine's distance): the hig
 | `score` with a threshold | 1 above it, else 0 | the score |
 | `score` without (with or without `label`) | 1 where scikit-learn's label says -1, else 0; NO_LABEL without | the score |
 | `values`, of one or several outputs | NO_LABEL | the values, output after output |
+
+An output that is the `embedding` is no part of an answer, and goes along for drift alone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.contract import embedding
 from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.manifest import Manifest, TensorSpec
 from sprat_device.contract.phases import Reason
@@ -33,14 +36,32 @@ Outputs = Mapping[str, npt.NDArray[Any]]
 
 
 class Answer(NamedTuple):
-    """A label's position (or NO_LABEL) and the scores or values, float32 [width]."""
+    """A label's position (or NO_LABEL) and the scores or values, float32 [width].
+
+    `embedding` is the artifact's own tensor, flat and as it came: few are looked at, and only these are brought into
+    their unit. None where the manifest names none.
+    """
 
     label: int
     outputs: npt.NDArray[np.float32]
+    embedding: npt.NDArray[Any] | None = None
 
 
 def answering(manifest: Manifest) -> Callable[[Outputs], Answer]:
     """Return what makes an answer of the raw outputs of one row, or refuse a manifest that declares no meaning."""
+    plain = _plain(manifest)
+    if (spec := embedding.of(manifest.outputs)) is None:
+        return plain
+    name = spec.name
+
+    def answer(raw: Outputs) -> Answer:
+        label, outputs, _ = plain(raw)
+        return Answer(label, outputs, raw[name].ravel())
+
+    return answer
+
+
+def _plain(manifest: Manifest) -> Callable[[Outputs], Answer]:
     by_meaning = {spec.meaning: spec for spec in manifest.outputs}
     if (spec := by_meaning.get("probabilities")) is not None:
         return _single_probability(spec) if _width(spec) == 1 and len(manifest.labels) == 2 else _probabilities(spec)

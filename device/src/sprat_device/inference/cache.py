@@ -64,7 +64,9 @@ class PredictionCache:
     def keep(self, key: bytes, answer: Answer) -> None:
         """Remember an answer; older ones go until all fit."""
         # A copy: the outputs may be a view of a whole batch.
-        kept = Answer(answer.label, answer.outputs.copy())
+        kept = Answer(
+            answer.label, answer.outputs.copy(), None if answer.embedding is None else answer.embedding.copy()
+        )
         if (before := self._held.pop(key, None)) is not None:
             self.bytes -= _cost(before)
         self._held[key] = kept
@@ -75,4 +77,5 @@ class PredictionCache:
 
 
 def _cost(answer: Answer) -> int:
-    return answer.outputs.nbytes + ENTRY_BYTES
+    more = 0 if answer.embedding is None else answer.embedding.nbytes
+    return answer.outputs.nbytes + more + ENTRY_BYTES

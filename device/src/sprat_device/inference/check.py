@@ -129,7 +129,7 @@ def _mismatch(found: GoldenResult, session: Session, settings: RuntimeSettings) 
     off = "not comparable (not finite, or of another shape)" if found.worst is None else f"off by up to {found.worst:g}"
     how = "".join(f", {word}" for word in runtime_settings.told(settings))
     return (
-        f"golden outputs on {session.runtime} {session.runtime_version}{how} are {off}, "
+        f"golden {found.what} on {session.runtime} {session.runtime_version}{how} are {off}, "
         f"allowed {found.tolerance:g} {found.kind}; build again and prove the bundle on this runtime"
     )
 

@@ -1,9 +1,10 @@
 """How readings and answers of now are spread over the edges that the bundle's baseline froze, in constant memory.
 
 A baseline's feature is a column of an input's last axis (by its name in `features`), or a whole input (by the input's
-name); its statistics are worked out of a reading or an answer (contract/statistics.py). Counts add, so those of many
-intervals and devices are summed to one. Readings are gathered in a block and counted a block at a time; of large ones
-only so many are looked at (looks.py).
+name); its statistics are worked out of a reading or an answer (contract/statistics.py), and of the embedding where the
+bundle has one (contract/embedding.py). Counts add, so those of many intervals and devices are summed to one. Readings
+are gathered in a block and counted a block at a time; of large ones only so many are looked at (looks.py), and of the
+embeddings those of the same readings.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat_device.contract import statistics
+from sprat_device.contract import embedding, statistics
 from sprat_device.contract.bundle import Baseline
 from sprat_device.contract.errors import BundleRefused, ContractError
 from sprat_device.contract.manifest import Manifest, TensorSpec
@@ -22,6 +23,7 @@ from sprat_device.contract.phases import Reason
 from sprat_device.contract.sketch import Histogram
 from sprat_device.contract.statistics import Statistic
 from sprat_device.inference.looks import Looks
+from sprat_device.inference.seen import Seen, wanted
 
 BLOCK: Final = 256
 """Answers, and readings of few values, that are counted at once."""
@@ -40,33 +42,37 @@ class Drift:
         counted = {
             name: edges
             for name, edges in baseline.statistic_edges.items()
-            if name in known or name.startswith("output:")
+            if name in known or name.startswith(("output:", embedding.PREFIX))
         }
         self._histograms = {name: _histogram(name, edges) for name, edges in {**counted, **baseline.edges}.items()}
         self._of_answers = statistics.meaning_of(manifest.outputs)
         used = _used(manifest, self._columns, self._statistics.values())
-        widest = max(map(_size, used), default=1)
-        self._rows = max(1, min(BLOCK, _BLOCK_BYTES // (8 * widest)))
+        shown = wanted(manifest, baseline)
+        sizes = [*map(_size, used), *([shown[1].width] if shown else [])]
+        self._rows = max(1, min(BLOCK, _BLOCK_BYTES // (8 * max(sizes, default=1))))
         self._blocks = {spec.name: np.empty((self._rows, *spec.shape[1:])) for spec in used}
+        self._seen = Seen(*shown, self._rows) if shown else None
         self._filled = 0
-        self._looks = Looks(sum(map(_size, used)))
+        self._looks = Looks(sum(sizes))
 
-    def add(self, inputs: Mapping[str, npt.NDArray[Any]], mono_us: int) -> None:
-        """Take one checked reading."""
+    def add(
+        self, inputs: Mapping[str, npt.NDArray[Any]], mono_us: int, embedded: npt.NDArray[Any] | None = None
+    ) -> None:
+        """Take one checked reading, and the raw embedding of it where the manifest names one."""
         if not self._looks.afford(mono_us):
             return
         filled = self._filled
         for name, block in self._blocks.items():
             block[filled] = inputs[name]
+        if self._seen is not None and embedded is not None:
+            self._seen.put(filled, embedded)
         self._filled = filled + 1
         if self._filled == self._rows:
             self._count()
 
     def add_answers(self, outputs: npt.NDArray[Any]) -> None:
         """Count answers [n, width]."""
-        for name, figures in statistics.of_answers(self._of_answers, outputs).items():
-            if (histogram := self._histograms.get(name)) is not None:
-                histogram.add(figures)
+        self._add_figures(statistics.of_answers(self._of_answers, outputs))
 
     def take(self) -> Counts:
         """Return the counts since the last call, by feature and statistic, and begin anew."""
@@ -75,6 +81,11 @@ class Drift:
         for histogram in self._histograms.values():
             histogram.counts[:] = 0
         return taken
+
+    def _add_figures(self, found: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, figures in found.items():
+            if (histogram := self._histograms.get(name)) is not None:
+                histogram.add(figures)
 
     def _count(self) -> None:
         if not self._filled:
@@ -85,6 +96,8 @@ class Drift:
             self._histograms[name].add(block if column is None else block[..., column])
         for name, statistic in self._statistics.items():
             self._histograms[name].add(statistic.of(rows[statistic.input]))
+        if self._seen is not None:
+            self._add_figures(self._seen.figures(self._filled))
         self._filled = 0
 
 

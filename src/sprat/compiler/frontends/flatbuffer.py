@@ -63,8 +63,10 @@ def lowered(artifact: bytes, options: Mapping[str, Any]) -> Lowered:
     )
 
 
-def run(interpreter: Any, inputs: Mapping[str, npt.NDArray[Any]], answer: tuple[str, ...] = ()) -> npt.NDArray[Any]:
-    """Run rows [n, ...] one by one and return the answers [n, width] in their unit, float32."""
+def run(
+    interpreter: Any, inputs: Mapping[str, npt.NDArray[Any]], answer: tuple[str, ...] = (), *, beside: str = ""
+) -> npt.NDArray[Any]:
+    """Run rows [n, ...] one by one and return the answers [n, width] in their unit, float32, without what stands beside them."""
     ins, outs = places(interpreter)
     feeds = [(ins.get(one["index"], one["name"]), one) for one in interpreter.get_input_details()]
     takes = [(outs.get(one["index"], one["name"]), one) for one in interpreter.get_output_details()]
@@ -74,7 +76,7 @@ def run(interpreter: Any, inputs: Mapping[str, npt.NDArray[Any]], answer: tuple[
             interpreter.set_tensor(detail["index"], _quantized(inputs[name][row : row + 1], detail))
         interpreter.invoke()
         found = {name: _in_unit(interpreter.get_tensor(one["index"]), one) for name, one in takes}
-        rows.append(outputs.joined(found, answer))
+        rows.append(outputs.joined(found, answer, beside=beside))
     return np.concatenate(rows)
 
 
@@ -94,6 +96,12 @@ def _in_unit(tensor: npt.NDArray[Any], detail: Mapping[str, Any]) -> npt.NDArray
     if not scale:
         return tensor.astype(np.float32)
     return (tensor.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+def output_names(interpreter: Any) -> list[str]:
+    """Return the names of the outputs: the signature's, or the tensors' own."""
+    _, outs = places(interpreter)
+    return [outs.get(one["index"], one["name"]) for one in interpreter.get_output_details()]
 
 
 def is_stateful(interpreter: Any) -> bool:

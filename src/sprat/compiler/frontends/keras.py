@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from sprat.compiler.frontends import outputs
+from sprat.compiler.frontends import keras_embedding, outputs
 from sprat.compiler.spec import factory
 from sprat.compiler.spec.factory import Part
 from sprat.compiler.workers.work import SAVED_MODEL, UNROLLED, Work
@@ -36,7 +36,7 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
         raise RecipeError(f"factory {work.factory}: model() gave {type(model).__name__}, expected a keras.Model")
     # Before the export: writing recurrent layers out changes the order of their sums.
     answers = {name: _answer(model, part, work) for name, part in parts.items()}
-    _export(model, work, parts["train"])
+    _export(keras_embedding.beside(model, work.embedding) if work.embedding else model, work, parts["train"])
     weights = b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())
     (work.path / "source.sha256").write_text(hashlib.sha256(weights).hexdigest())
     return answers
@@ -89,4 +89,4 @@ def _steps(signature: list[Any]) -> int:
 def _answer(model: Any, part: Part, work: Work) -> npt.NDArray[Any]:
     rows = {name: np.asarray(array, np.float32) for name, array in part.inputs.items()}
     found = model.predict(rows if len(rows) > 1 else next(iter(rows.values())), batch_size=256, verbose=0)
-    return outputs.joined(outputs.named(found), work.answer)
+    return outputs.joined(outputs.named(found), work.answer, beside=work.embedding)

@@ -48,7 +48,7 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, npt.NDArray[Any]]:
     )
     run = _runner(model, work.given)
     batch = 1 if alone else _BATCH
-    return {key: _answers(run, part.inputs, batch, work.answer) for key, part in parts.items()}
+    return {key: _answers(run, part.inputs, batch, work) for key, part in parts.items()}
 
 
 def source_digest(work: Work) -> str:
@@ -119,7 +119,7 @@ def _require_inputs(model: Any, work: Work) -> None:
 
 def _leave_out_labels(model: Any, work: Work) -> list[str]:
     """Take a classifier's labels out of the outputs where scores stand beside them: two judges of a near-tie differ."""
-    facts = [_facts(value) for value in model.graph.output]
+    facts = [_facts(value) for value in model.graph.output if value.name != work.embedding]
     scores = work.task == "classification" and any(fact.dtype.startswith("float") for fact in facts)
     out = [fact.name for fact in facts if scores and fact.dtype in {"int64", "string"} and len(fact.shape) <= 1]
     kept = [value for value in model.graph.output if value.name not in out]
@@ -128,8 +128,9 @@ def _leave_out_labels(model: Any, work: Work) -> list[str]:
         raise RecipeError(
             f"{work.given}: output {texts[0]!r} gives texts; export the scores too, or labels as whole numbers"
         )
-    if len(kept) > 1 and not work.answer:
-        names = [value.name for value in kept]
+    names = [value.name for value in kept if value.name != work.embedding]
+    outputs.require_embedding(work.embedding, (value.name for value in kept))
+    if len(names) > 1 and not work.answer:
         raise RecipeError(
             f'{work.given}: has the outputs {", ".join(names)}; say which is the answer: answer = ["{names[-1]}"]'
         )
@@ -173,11 +174,11 @@ def _runner(model: Any, name: str) -> Any:
     return run
 
 
-def _answers(run: Any, inputs: Rows, batch: int, answer: tuple[str, ...]) -> npt.NDArray[Any]:
+def _answers(run: Any, inputs: Rows, batch: int, work: Work) -> npt.NDArray[Any]:
     count = len(next(iter(inputs.values())))
     starts = range(0, count, batch)
     found = [run({name: array[start : start + batch] for name, array in inputs.items()}) for start in starts]
-    return np.concatenate([outputs.joined(each, answer) for each in found])
+    return np.concatenate([outputs.joined(each, work.answer, beside=work.embedding) for each in found])
 
 
 def _said(exc: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -22,13 +22,25 @@ def named(found: Any) -> dict[str, Array]:
     return {f"output_{place}": np.asarray(array) for place, array in enumerate(several)}
 
 
-def joined(found: Mapping[str, Array], answer: tuple[str, ...]) -> Array:
-    """Return the answer [n, width]: the named outputs in order, or all by name; RecipeError for a name that is not there."""
+def joined(found: Mapping[str, Array], answer: tuple[str, ...], *, beside: str = "") -> Array:
+    """Return the answer [n, width]: the named outputs in order, or all by name but for the one that stands beside it.
+
+    RecipeError for a name that is not there.
+    """
     missing = [name for name in answer if name not in found]
     if missing:
         raise RecipeError(f"answer: output {missing[0]!r} is not in the model, which has {', '.join(sorted(found))}")
-    chosen = [found[name] for name in answer or sorted(found)]
+    chosen = [found[name] for name in answer or sorted(found.keys() - {beside})]
     return np.concatenate([np.asarray(array).reshape(len(array), -1) for array in chosen], axis=1)
+
+
+def require_embedding(name: str, found: Iterable[str]) -> None:
+    """Raise RecipeError where an embedding is named that is no output, or the only one."""
+    outputs = sorted(found)
+    if name and name not in outputs:
+        raise RecipeError(f"embedding: output {name!r} is not in the model, which has {', '.join(outputs)}")
+    if name and len(outputs) == 1:
+        raise RecipeError(f"embedding: {name!r} is the model's only output, so that nothing is left for its answer")
 
 
 def widened(answers: Array, *, classes: int) -> Array:

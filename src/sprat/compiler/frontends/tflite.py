@@ -29,6 +29,7 @@ def make(work: Work, parts: Mapping[str, Part]) -> dict[str, Array]:
         interpreter = flatbuffer.open_file(raw, reference=True)
         _require_state(set(flatbuffer.ops(interpreter)), work)
         _require_inputs(interpreter, work, parts["train"])
+        outputs.require_embedding(work.embedding, flatbuffer.output_names(interpreter))
     except (RecipeError, flatbuffer.Unreadable) as exc:
         raise RecipeError(f"{Path(work.given).name}: {exc}") from exc
     if work.stream:
@@ -45,9 +46,8 @@ def _answers(interpreter: Any, inputs: Mapping[str, Array], work: Work) -> Array
     rows = []
     for row in range(len(next(iter(inputs.values())))):
         interpreter.reset_all_variables()  # kernels with a memory must not go on where another row ended
-        rows.append(
-            flatbuffer.run(interpreter, {name: array[row : row + 1] for name, array in inputs.items()}, work.answer)
-        )
+        one = {name: array[row : row + 1] for name, array in inputs.items()}
+        rows.append(flatbuffer.run(interpreter, one, work.answer, beside=work.embedding))
     return np.concatenate(rows)
 
 
@@ -56,7 +56,7 @@ def _streamed(raw: bytes, inputs: Mapping[str, Array], work: Work) -> Array:
     for row in range(len(next(iter(inputs.values())))):
         steps = {name: array[row] for name, array in inputs.items()}
         # A new interpreter for each sequence: reset_all_variables leaves the graph's own variables as they are.
-        found = flatbuffer.run(flatbuffer.open_file(raw, reference=True), steps, work.answer)
+        found = flatbuffer.run(flatbuffer.open_file(raw, reference=True), steps, work.answer, beside=work.embedding)
         rows.append(outputs.reduced(found, len(found), work.stream))
     return np.concatenate(rows)
 

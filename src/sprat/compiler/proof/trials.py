@@ -52,6 +52,8 @@ class Trial:
     verdict: Verdict
     golden: Mapping[str, Array] = field(default_factory=dict)
     answers: Array = field(default_factory=lambda: np.zeros(0))
+    embeddings: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    """What the artifact makes of the test rows, reading after reading; empty where it has no embedding."""
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -120,6 +122,12 @@ class Trials:
         raw = self._places[runtime][0].infer(self._bundle(lowering), inputs, runtime=runtime)
         return bundling.answers(raw, lowering)
 
+    def embeddings_of(self, part: str, rows: npt.NDArray[np.int64], lowering: Lowering, runtime: str) -> Array:
+        """Return what an artifact makes of some rows of a part, reading after reading."""
+        some = {name: np.asarray(array)[rows] for name, array in self._ingested.parts[part].inputs.items()}
+        raw = self._places[runtime][0].infer(self._bundle(lowering), bundling.readings(some, lowering), runtime=runtime)
+        return bundling.embeddings(raw, lowering)
+
     def _answered(self, lowering: Lowering, runtime: str) -> Mapping[str, Array] | RunnerFailed:
         """Return the raw outputs for the test rows and, behind them, the golden ones; or why there are none."""
         self._say(f"gates: {lowering.scheme} on {runtime}")
@@ -147,12 +155,15 @@ class Trials:
         if not figures["ok"]:
             return replace(trial, verdict=Verdict(GateCode.NOT_RUN, str(figures["detail"])))
         count = len(self._ingested.parts["test"].labels)
+        readings = count * max(1, lowering.steps)
         answers = bundling.answers(raw, lowering)[:count]
+        seen = bundling.embeddings(raw, lowering)[:readings] if lowering.embedding else trial.embeddings
         return replace(
             trial,
             verdict=self._judged(lowering, answers, raw),
-            golden={name: array[count * max(1, lowering.steps) :] for name, array in raw.items()},
+            golden={name: array[readings:] for name, array in raw.items()},
             answers=answers,
+            embeddings=seen,
             figures=figures,
         )
 
@@ -167,7 +178,8 @@ class Trials:
             recipe.metric, truth, research, answers, gates=recipe.gates, labels=recipe.labels,
             least_error=max(1e-12, without_labels.spread(recipe, truth)),
         )  # fmt: skip
-        return parity.with_saturation(verdict, raw)
+        # An embedding behind a ReLU is full of the lowest number, and none the worse for it.
+        return parity.with_saturation(verdict, {name: raw[name] for name in raw if name != lowering.embedding})
 
     def _bundle(self, lowering: Lowering) -> Path:
         """Return a bundle that is measured only: it lists every runtime and promises nothing."""

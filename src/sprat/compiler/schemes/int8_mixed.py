@@ -35,11 +35,11 @@ def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     """Convert with ever more of the worst layers float; NotNeeded where whole int8 is already close."""
     given = parts()
     inputs = {name: np.asarray(array[:_ROWS], np.float32) for name, array in given["calibration"].inputs.items()}
-    research = _answers(conversion.converter(work, unrolled=True).convert(), inputs)
+    research = _answers(conversion.converter(work, unrolled=True).convert(), inputs, work)
     spread = float(np.mean(np.std(research, axis=0))) or 1.0
 
     def distance(artifact: bytes) -> float:
-        return float(np.mean(np.abs(_answers(artifact, inputs) - research))) / spread
+        return float(np.mean(np.abs(_answers(artifact, inputs, work) - research))) / spread
 
     ops = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
     whole = conversion.calibrated(work, given, ops).convert()
@@ -105,9 +105,9 @@ def _worst(table: Sequence[Mapping[str, str]]) -> list[str]:
     return [name for name in sorted(errors, key=lambda one: (-errors[one], one)) if errors[name] > _ROUNDING]
 
 
-def _answers(artifact: bytes, inputs: Mapping[str, Array]) -> Array:
+def _answers(artifact: bytes, inputs: Mapping[str, Array], work: Work) -> Array:
     """Return the answers of an artifact with float input and output to the rows [n, width]."""
-    return flatbuffer.run(flatbuffer.open_file(artifact), inputs)
+    return flatbuffer.run(flatbuffer.open_file(artifact), inputs, work.answer, beside=work.embedding)
 
 
 def _lists(artifact: bytes, inputs: Mapping[str, Array]) -> Callable[[], Any]:

@@ -42,11 +42,11 @@ def lower(work: Work, parts: Callable[[], Mapping[str, Part]]) -> Lowered:
     with tempfile.TemporaryDirectory(prefix="sprat-qdq-") as folder:
         source = prepared(work, parts, Path(folder))
         plain = onnx_ir.load(source.plain)
-        expected = _answers(plain, source)
+        expected = _answers(plain, source, work)
         spread = float(np.mean(np.std(expected, axis=0))) or 1.0
 
         def distance(model: Any) -> float:
-            return float(np.mean(np.abs(_answers(model, source) - expected))) / spread
+            return float(np.mean(np.abs(_answers(model, source, work) - expected))) / spread
 
         off = distance(_HOW.quantized(source))
         if off <= CLOSE:
@@ -97,12 +97,13 @@ def _parted(graph: Any) -> tuple[list[str], list[list[str]]]:
     return rest, [weighted[start : start + together] for start in range(0, len(weighted), together)]
 
 
-def _answers(model: Any, source: Prepared) -> Array:
-    """Return the answers of a model to the calibration rows [n, width]."""
+def _answers(model: Any, source: Prepared, work: Work) -> Array:
+    """Return the answers of a model to the calibration rows [n, width], an embedding left out."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(
         onnx_source.dump(model), sess_options=options, providers=["CPUExecutionProvider"]
     )
-    found = [session.run(None, row) for row in source.rows[:_ROWS]]
+    names = [one.name for one in session.get_outputs() if one.name != work.embedding]
+    found = [session.run(names, row) for row in source.rows[:_ROWS]]
     return np.stack([np.concatenate([np.asarray(one, np.float64).ravel() for one in row]) for row in found])

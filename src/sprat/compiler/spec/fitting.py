@@ -24,6 +24,12 @@ def require(top: Section, recipe: Recipe) -> None:
         )
     if recipe.answer and recipe.train.framework == "sklearn":
         raise top.wrong("answer", list(recipe.answer), "none: a pipeline has one answer")
+    if recipe.embedding and recipe.train.framework == "sklearn":
+        raise top.wrong(
+            "embedding", recipe.embedding, "none: a pipeline has no layers; its inputs and scores are compared"
+        )
+    if recipe.embedding and recipe.embedding in recipe.answer:
+        raise top.wrong("embedding", recipe.embedding, "a layer or an output that is no part of the answer")
     if not recipe.inputs:
         raise top.wrong("inputs", {}, "at least one [inputs.NAME] table")
     for spec in recipe.inputs if not recipe.train.given else ():

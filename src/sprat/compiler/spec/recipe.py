@@ -108,6 +108,8 @@ class Recipe:
     """By target: what the recipe asks for in place of the target's own budget."""
     answer: tuple[str, ...] = ()
     """Outputs that are the answer, in order, where a model has several; empty means all of them, by name."""
+    embedding: str = ""
+    """What a device compares of the model's inside, and no part of the answer: a layer of a Keras model, or an output."""
     stream: str = ""
     """How a sequence is answered by a model that keeps state: `last` or `max`; empty where each row is one reading."""
     preprocess: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
@@ -151,6 +153,7 @@ def _recipe(top: Section) -> Recipe:
         search=search_plan.read(top.section("search")),
         limits=limits.read(top.sections("limits")),
         answer=top.strings("answer", default=()),
+        embedding=top.take("embedding", str, default=""),
         stream=stream_plan.read(top.section("stream")),
         preprocess=preprocess_plan.read(top.section("preprocess")),
     )

@@ -38,7 +38,9 @@ class Work:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     input_names: tuple[str, ...] = ()
     answer: tuple[str, ...] = ()
-    """Outputs that are the answer, in order; empty means all, by name."""
+    """Outputs that are the answer, in order; empty means all but the embedding, by name."""
+    embedding: str = ""
+    """A layer of a Keras model, or an output, that a device compares and that is no part of the answer."""
     stream: str = ""
     """How a sequence's answer comes from those of its readings; empty where a row is one reading."""
     missing: tuple[str, ...] = ()

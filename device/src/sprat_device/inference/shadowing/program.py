@@ -110,7 +110,7 @@ def _reply(session: Session, inputs: dict[str, Any]) -> dict[str, object]:
     label, outputs = -1, np.zeros(0, np.float32)
     if reason is None:
         try:
-            label, outputs = session.predict(reading.inputs)
+            label, outputs, _ = session.predict(reading.inputs)
         except RunFailed:
             reason = Reason.RUN_FAILED
     latency_us = (time.perf_counter_ns() - begun) // 1000
