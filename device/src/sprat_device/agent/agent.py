@@ -103,9 +103,11 @@ class Agent:
             watchers=lambda wanted: (*self._watching.of_input(wanted), self._live_feed),
         )  # fmt: skip
         self._desired = DesiredState(state, files)
+        self._vitals = Vitals(state, clock, self._runs, lambda: self._streams.runtimes)
+        fixed = facts(runtimes=runtimes, agent=VERSION)
         self._reporter = Reporter(
             state, files, clock, identity=identity, installer=installer, streams=self._streams, recorder=recorder,
-            facts=facts(state, runtimes=runtimes, agent=VERSION), publish=self._uplink.publish_reported,
+            facts=lambda: {**fixed, **self._vitals.standing()}, publish=self._uplink.publish_reported,
             shadow=self._watching.report,
         )  # fmt: skip
         self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)
@@ -116,7 +118,6 @@ class Agent:
             ),
             allowed=settings.remote.commands, once=Once(files, state / "begun.json"),
         )  # fmt: skip
-        self._vitals = Vitals(state, clock, self._runs, lambda: self._streams.runtimes)
         self._care = Care(clock, recorder, self._notifier, limit_s=settings.health.thread_limit_s)
         self._anew = False
         self._next_health_us = 0
@@ -254,7 +255,7 @@ class Agent:
             "telemetry": self._configure_telemetry,
             "inputs": self._streams.reconfigure,
             "outputs": self._streams.redirect,
-            "serve": self._streams.reconfigure,
+            "serve": self._streams.serve,
             "drift": lambda new: self._streams.reconfigure(new, reopen=True),
             "runtime": self._streams.reload,
             "install": lambda new: self._installer.configure(new.install),

@@ -39,7 +39,7 @@ def handlers(
 
     table: dict[str, Handler] = {
         "ping": lambda _arguments: {"agent": VERSION},
-        "status": lambda _arguments: {"report": json.loads(reporter.last.dump())},
+        "status": lambda _arguments: {"report": json.loads(reporter.now().dump())},
         "reload": lambda _arguments: {"settings": reload()},
         "flush": lambda _arguments: {"flushed": recorder.flush(_FLUSH_S)},
         "restart": begin_restart,

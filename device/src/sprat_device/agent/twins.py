@@ -21,7 +21,10 @@ from sprat_device.telemetry.recorder import Recorder
 
 _LOG: Final = logging.getLogger("sprat.agent")
 _REPORT_US: Final = 2_000_000
-"""Changing counters alone are told at most this often; a change of phase or slot is told at once."""
+"""Counters alone are told at most this often while something else has changed of late; that itself is told at once."""
+_SETTLED_US: Final = 60_000_000
+"""So often are they told later on: the twin is no part of the daily byte budget, and would be most of what is sent."""
+_LATELY_US: Final = 120_000_000
 _WRITE_US: Final = 300_000_000
 """They are written for `sprat-device status` seldom, to spare the card."""
 _VERSIONS: Final = 1_000_000
@@ -80,10 +83,11 @@ class Reporter:
         installer: Installer,
         streams: Streams,
         recorder: Recorder,
-        facts: dict[str, Any],
+        facts: Callable[[], dict[str, Any]],
         publish: Callable[[bytes], None],
         shadow: Callable[[str], ShadowReport | None] = lambda _model: None,
     ) -> None:
+        """Wire; `facts` are read for each report, not for each look at whether there is something to report."""
         self._state = state
         self._files = files
         self._clock = clock
@@ -91,35 +95,52 @@ class Reporter:
         self._installer = installer
         self._streams = streams
         self._recorder = recorder
-        self._facts = facts
+        self._read_facts = facts
+        self._facts = facts()
         self._publish = publish
         self._shadow = shadow
         self._last = Reported(version=self._reserve_versions())
-        self._next_us = 0
+        self._desired = Desired(incarnation="", version=0)
+        self._changed_us = 0
+        self._told_us = 0
         self._next_write_us = 0
 
     def report(self, desired: Desired, *, force: bool = False) -> None:
         """Publish what is to be told now, if anything."""
+        self._desired = desired
         current = self._describe(desired)
         now_us = self._clock.monotonic_us()
         changed = _without_counters(current) != _without_counters(self._last)
-        if not (changed or force or now_us >= self._next_us):
+        if changed or _kinds(current) != _kinds(self._last):
+            self._changed_us = now_us
+        tells = changed or force or (current != self._last and self._is_due(now_us))
+        if not tells:
             return
-        self._next_us = now_us + _REPORT_US
-        self._last = replace(current, version=self._last.version + 1)
-        self._publish(self._last.dump())
+        self._told_us = now_us
+        self._facts = self._read_facts()
+        self._last = replace(current, version=self._last.version + 1, facts=self._all_facts())
+        told = self._last.dump()
+        self._publish(told)
         if changed or force or now_us >= self._next_write_us:
             self._next_write_us = now_us + _WRITE_US
-            self._write(self._last)
+            self._write(told)
+
+    def now(self) -> Reported:
+        """Return what is so at this moment, told or not."""
+        return self._describe(self._desired)
+
+    def _is_due(self, now_us: int) -> bool:
+        wait_us = _REPORT_US if now_us < self._changed_us + _LATELY_US else _SETTLED_US
+        return now_us >= self._told_us + wait_us
 
     @property
     def last(self) -> Reported:
         """Return what was told last."""
         return self._last
 
-    def _write(self, reported: Reported) -> None:
+    def _write(self, told: bytes) -> None:
         try:
-            self._files.write_atomic(self._state / "status.json", reported.dump())
+            self._files.write_atomic(self._state / "status.json", told)
         except OSError as exc:
             _LOG.warning("status.json is not of this moment, for the disk does not take it (%s)", exc)
 
@@ -143,10 +164,13 @@ class Reporter:
             boot_id=self._clock.boot_id.hex(),
             clock=self._clock.state(),
             channel=self._identity.channel,
-            facts={**self._facts, "running": self._streams.runtimes},
+            facts=self._all_facts(),
             models=self._models(),
             ledger=self._recorder.ledger(),
         )
+
+    def _all_facts(self) -> dict[str, Any]:
+        return {**self._facts, "running": self._streams.runtimes}
 
     def _models(self) -> dict[str, ModelReport]:
         models: dict[str, ModelReport] = {}
@@ -157,6 +181,11 @@ class Reporter:
                 shadow=self._shadow(model),
             )  # fmt: skip
         return models
+
+
+def _kinds(reported: Reported) -> frozenset[tuple[str, str]]:
+    """Return which kinds of errors are told, without how often."""
+    return frozenset((error.code, error.at) for error in reported.errors)
 
 
 def _without_counters(reported: Reported) -> Reported:

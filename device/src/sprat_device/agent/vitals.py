@@ -26,6 +26,10 @@ class Vitals:
         self._begun_us = clock.monotonic_us()
         self._next_versions_us = 0
 
+    def standing(self) -> dict[str, float | str]:
+        """Return what the reported twin tells of the machine: room on the disk, temperature, power."""
+        return self._health.standing()
+
     def record(self) -> dict[str, float | str]:
         """Return the detail of one health record."""
         now_us = self._clock.monotonic_us()

@@ -13,7 +13,8 @@ from tests.faults.disk import FullDisk
 
 from sprat_device.agent.twins import DesiredState, Reporter
 from sprat_device.board.files import OsFiles
-from sprat_device.contract.twin import Desired
+from sprat_device.contract import twin
+from sprat_device.contract.twin import Desired, LaneReport, Reported
 
 
 def _desired(version: int, incarnation: str = "i") -> Desired:
@@ -42,24 +43,74 @@ def test_what_the_disk_does_not_take_waits_for_it_and_does_not_count_before(tmp_
     assert not state.keep()
 
 
-def test_counters_alone_are_told_often_and_written_every_five_minutes(tmp_path: Path) -> None:
-    clock, counts, told = ManualClock(), [0], list[bytes]()
-    parts: dict[str, Any] = {
-        "identity": SimpleNamespace(channel="canary"),
-        "installer": SimpleNamespace(reports=dict),
-        "streams": SimpleNamespace(runtimes={}),
-        "recorder": SimpleNamespace(ledger=lambda: {"events": {"produced": counts[0]}}),
-    }
-    reporter = Reporter(tmp_path, OsFiles(), clock, facts={}, publish=told.append, **parts)
+class Bench:
+    """A reporter, and what there is to report."""
+
+    def __init__(self, state: Path) -> None:
+        self.clock, self.told = ManualClock(), list[Reported]()
+        self.produced, self.free_kib, self.runtimes = 0, 100, dict[str, str]()
+        parts: dict[str, Any] = {
+            "identity": SimpleNamespace(channel="canary"),
+            "installer": SimpleNamespace(reports=dict),
+            "streams": self,
+            "recorder": SimpleNamespace(ledger=self.ledger),
+        }
+        self.reporter = Reporter(
+            state, OsFiles(), self.clock, facts=lambda: {"disk_free_kib": self.free_kib},
+            publish=lambda raw: self.told.append(twin.parse_reported(raw)), **parts,
+        )  # fmt: skip
+
+    def ledger(self) -> dict[str, LaneReport]:
+        return {"events": LaneReport("", self.produced, 0, 0, self.produced, 0, 0)}
+
+    def after(self, seconds: float, *, produced: int = 1) -> int:
+        """Move on, and return how many reports that brought."""
+        self.clock.advance(seconds)
+        self.produced += produced
+        before = len(self.told)
+        self.reporter.report(_desired(1))
+        return len(self.told) - before
+
+
+def test_counters_alone_are_told_often_after_a_change_and_seldom_later(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert [bench.after(seconds) for seconds in (0, 1, 1, 117, 2, 2, 30, 30)] == [1, 0, 1, 1, 0, 0, 0, 1]
+    bench.runtimes = {"digits": "litert"}  # a change is told at once, and what follows it soon
+    assert [bench.after(seconds) for seconds in (0, 1, 1)] == [1, 0, 1]
+
+
+def test_where_nothing_has_changed_nothing_is_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert [bench.after(seconds, produced=0) for seconds in (0, 10, 3600)] == [1, 0, 0]
+    bench.reporter.report(_desired(1), force=True)
+    assert len(bench.told) == 2
+
+
+def test_counters_are_written_every_five_minutes(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
 
     def written_after(seconds: float) -> int:
-        clock.advance(seconds)
-        counts[0] += 1
-        reporter.report(_desired(1))
+        bench.after(seconds)
         return int(json.loads((tmp_path / "status.json").read_bytes())["ledger"]["events"]["produced"])
 
-    assert [written_after(seconds) for seconds in (0, 10, 280, 10, 10)] == [1, 1, 1, 4, 4]
-    assert len(told) == 5
+    assert [written_after(seconds) for seconds in (0, 10, 280, 60, 60)] == [1, 1, 1, 4, 4]
+
+
+def test_each_report_tells_the_disk_of_its_moment_which_alone_is_no_news(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.after(0)
+    bench.free_kib = 40
+    assert bench.after(10, produced=0) == 0
+    assert bench.after(10) == 1
+    assert [told.facts["disk_free_kib"] for told in bench.told] == [100, 40]
+
+
+def test_who_asks_gets_what_is_so_now(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.after(0)
+    bench.produced = 7
+    now = bench.reporter.now()
+    assert (now.ledger["events"].produced, now.applied_version) == (7, 1)
 
 
 @pytest.mark.parametrize(("kept", "first"), [(b"", 0), (b"\xff2", 0), (b"7", 7)])
@@ -67,7 +118,7 @@ def test_a_damaged_number_of_reports_ends_no_start(tmp_path: Path, kept: bytes, 
     (tmp_path / "reported.version").write_bytes(kept)
     nobody = SimpleNamespace()
     reporter = Reporter(
-        tmp_path, OsFiles(), ManualClock(), identity=nobody, installer=nobody, streams=nobody, recorder=nobody, facts={},  # type: ignore[arg-type]
+        tmp_path, OsFiles(), ManualClock(), identity=nobody, installer=nobody, streams=nobody, recorder=nobody, facts=dict,  # type: ignore[arg-type]
         publish=lambda _document: None,
     )  # fmt: skip
     assert reporter.last.version == first

@@ -140,6 +140,42 @@ def test_files_full_of_nonsense_tell_nothing(board: Board) -> None:
     assert board.sample().keys() == {"disk_free_kib", "disk_total_kib"}
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "1e400", "9" * 40])
+def test_a_number_that_no_record_holds_is_left_out(board: Board, number: str) -> None:
+    board.machine(user=1, idle=1)
+    board.file("proc/loadavg", f"{number} 0.25 0.10 1/100 42")
+    board.file("proc/self/status", f"VmRSS: {'9' * 40} kB\nThreads: 5")
+    found = board.sample()
+    assert {"load_1", "rss_kib"}.isdisjoint(found)
+    assert (found["load_5"], found["threads"]) == (0.25, 5)
+
+
+def test_a_count_of_idle_time_that_steps_back_gives_no_share_beyond_one(board: Board) -> None:
+    board.machine(user=100, idle=100)
+    health = board.health()
+    board.machine(user=200, idle=90)
+    assert health.sample()["cpu"] == 1.0
+    board.file("proc/stat", "cpu  190 0 0 120 0 0 0 0 0 0")
+    assert health.sample()["cpu"] == 0.0
+
+
+def test_memory_is_told_where_swap_is_half_told(board: Board) -> None:
+    board.file("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable:  512 kB\nSwapTotal: 100 kB")
+    found = board.sample()
+    assert (found["ram_free_kib"], found["ram_total_kib"]) == (512, 1000)
+    assert "swap_total_kib" not in found
+
+
+def test_the_twin_repeats_room_temperature_and_power_alone(board: Board) -> None:
+    board.machine(user=1, idle=1)
+    board.file("sys/class/thermal/thermal_zone0/type", "CPU-therm")
+    board.file("sys/class/thermal/thermal_zone0/temp", "48312")
+    board.file("sys/devices/platform/soc/soc:firmware/get_throttled", "50005")
+    health = board.health()
+    assert health.sample()["soc_c"] == 48.312
+    assert health.standing().keys() == {"disk_free_kib", "temperature_c", "power_now", "power_since_boot"}
+
+
 def test_this_machine_tells_the_least_that_linux_tells() -> None:
     assert {"ram_free_kib", "rss_kib", "load_1", "uptime_s"} <= Health(Path("/")).sample().keys()
 
@@ -151,7 +187,7 @@ def test_versions_are_told_as_far_as_they_are_known(tmp_path: Path) -> None:
     assert "os" not in versions(agent="0.1.0", os_release=tmp_path / "absent")
 
 
-def test_facts_name_the_machine(tmp_path: Path) -> None:
-    found = facts(tmp_path, runtimes={"litert": "2.3.0"}, agent="0.1.0")
+def test_facts_name_the_machine() -> None:
+    found = facts(runtimes={"litert": "2.3.0"}, agent="0.1.0")
     assert found["runtimes"] == {"litert": "2.3.0"}
-    assert found.keys() >= {"arch", "cores", "ram_kib", "disk_free_kib", "runtimes", "python", "agent", "kernel"}
+    assert found.keys() >= {"arch", "cores", "ram_kib", "runtimes", "python", "agent", "kernel"}

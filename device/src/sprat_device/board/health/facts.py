@@ -1,10 +1,9 @@
-"""What seldom changes: the machine, and the versions of what runs on it."""
+"""What does not change while the agent runs: the machine, and the versions of what runs on it."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,14 +11,13 @@ from sprat_device.board.arch import arch
 from sprat_device.board.health.reading import KIB
 
 
-def facts(state: Path, *, runtimes: Mapping[str, str], agent: str) -> dict[str, object]:
-    """Return the `facts` of the reported twin."""
+def facts(*, runtimes: Mapping[str, str], agent: str) -> dict[str, object]:
+    """Return the `facts` of the reported twin, but for those that `Health.standing` adds."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "arch": arch(),
         "cores": os.cpu_count() or 1,
         "ram_kib": pages // KIB,
-        "disk_free_kib": shutil.disk_usage(state).free // KIB,
         "runtimes": dict(runtimes),
         **versions(agent=agent),
     }

@@ -65,7 +65,7 @@ def _celsius(path: Path) -> float | None:
 
 def _type(zone: Path) -> str:
     try:
-        return text(zone / "type")
+        return text(zone / "type").lower()  # a Jetson says CPU-therm
     except OSError:
         return ""
 

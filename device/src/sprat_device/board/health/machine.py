@@ -18,7 +18,7 @@ class Machine:
     @property
     def probes(self) -> tuple[Probe, ...]:
         """Return what there is to read."""
-        return (self._processor, self._load, self._memory, self._zram, self._uptime)
+        return (self._processor, self._load, self._memory, self._swap, self._zram, self._uptime)
 
     def _processor(self) -> Values:
         """Return the share of all cores that was busy, and the agent's share of them, its children included."""
@@ -28,7 +28,8 @@ class Machine:
         before, self._last = self._last, (idle, total, own)
         if before is None or total <= before[1]:
             return {}
-        share = {"cpu": 1 - (idle - before[0]) / (total - before[1])}
+        # The kernel's counts of idle time may step back (proc_stat(5)).
+        share = {"cpu": min(1.0, max(0.0, 1 - (idle - before[0]) / (total - before[1])))}
         return share | ({"agent_cpu": (own - before[2]) / (total - before[1])} if own else {})
 
     def _own_ticks(self) -> int:
@@ -45,13 +46,13 @@ class Machine:
 
     def _memory(self) -> Values:
         found = table(self._proc / "meminfo")
-        told: dict[str, float | str] = {}
-        for name, kernel in (("ram_free_kib", "MemAvailable"), ("ram_total_kib", "MemTotal")):
-            if kernel in found:
-                told[name] = found[kernel]
-        if found.get("SwapTotal"):
-            told |= {"swap_total_kib": found["SwapTotal"], "swap_used_kib": found["SwapTotal"] - found["SwapFree"]}
-        return told
+        names = (("ram_free_kib", "MemAvailable"), ("ram_total_kib", "MemTotal"))
+        return {name: found[kernel] for name, kernel in names if kernel in found}
+
+    def _swap(self) -> Values:
+        found = table(self._proc / "meminfo")
+        total = found["SwapTotal"]
+        return {"swap_total_kib": total, "swap_used_kib": total - found["SwapFree"]} if total else {}
 
     def _zram(self) -> Values:
         """Return what compressed swap holds, and the memory that it takes for that (zram.rst of the kernel)."""
