@@ -71,7 +71,8 @@ def run(machines: Sequence[Machine], parts: Sequence[str], work: Path, table: Ta
 def _boards(machine: Machine, work: Path, table: Table) -> list[userland.Board]:
     made = userland.make(machine, userland.ROOT / ".userlands")
     boards = [made.board(core, work) for core in machine.cores]
-    machine_facts.show(made, boards[0], table)
+    for board in boards:
+        machine_facts.show(made, board, table)
     return boards
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from rows import Table
 from userland import Board, Userland, from_debian
 
 _THERE: Final = {"python_version": "3.11", "python_full_version": "3.11.2", "platform_python_implementation": "CPython"}
+_CORES: Final = Path(__file__).parent / "cores"
 _FACTS: Final = """
 import json, os, platform
 cores = {line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("CPU part")}
@@ -23,14 +25,33 @@ print(json.dumps({"machine": platform.machine(), "python": platform.python_versi
 
 
 def show(made: Userland, board: Board, table: Table) -> None:
-    """Show what the machine is, and what of the wheel's requirements it lacks."""
+    """Show what the machine is, and on its first core what of the wheel's requirements it lacks."""
     machine = made.machine
     done = subprocess.run([board.python, "-c", _FACTS], capture_output=True, text=True, check=False)
     facts: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr.strip()}
     found = f"{facts.get('machine', facts)}, {facts.get('bits')} bit, Python {facts.get('python')}, glibc {facts.get('libc')}"
-    ok = (facts.get("machine"), facts.get("cpu"), facts.get("sys")) == (machine.arch, board.core, True)
-    ok = ok and facts.get("root_is_writable") is False
-    table.show(machine.name, "machine", found, expected=f"{machine.arch}, /sys, read-only root", ok=ok)
+    wrong = differing(facts, arch=machine.arch, core=board.core, parts=_parts(board.core))
+    table.show(
+        machine.name, f"machine ({board.core})", ", ".join([found, *wrong]),
+        expected=f"{machine.arch}, the core and its cpuinfo, /sys, read-only root", ok=not wrong,
+    )  # fmt: skip
+    if board.is_first:
+        _show_requirements(made, table)
+
+
+def differing(facts: Mapping[str, Any], *, arch: str, core: str, parts: Sequence[str]) -> list[str]:
+    """Return what is not as the results there need it: the three conditions of firmware-notes/emulation.md, and more."""
+    expected = {"machine": arch, "cpu": core, "sys": True, "parts": list(parts), "root_is_writable": False}
+    return [f"{name} is {facts.get(name)!r}" for name, value in expected.items() if facts.get(name) != value]
+
+
+def _parts(core: str) -> list[str]:
+    lines = (_CORES / f"{core}.cpuinfo").read_text().splitlines()
+    return sorted({line.split(":")[1].strip() for line in lines if line.startswith("CPU part")})
+
+
+def _show_requirements(made: Userland, table: Table) -> None:
+    machine = made.machine
     needed = _needed(made)
     # What another package stands in for, as Debian's python3-cffi-backend for cffi, is proven by what runs on it.
     backed = {name for name in from_debian(machine) if name not in {_plain(d.name) for _, d in needed if d}}
