@@ -110,17 +110,18 @@ def test_a_push_is_taken_at_once_and_run_when_the_loop_comes_to_it(rig: Rig) -> 
 def test_changed_settings_are_followed(rig: Rig, tmp_path: Path) -> None:
     rig.load(ASKED)
     before = rig.serving.address
-    rig.serving.follow(LOCAL, [ASKED])
+    rig.serving.feed([ASKED])
+    rig.serving.configure(LOCAL)
     assert rig.serving.address == before  # nothing of the server has changed
     assert rig.ask("/v1/models/tiny/readings", ROW)[1]["error"]["reason"] == "unknown-input"
     with pytest.raises(WrongUse, match="cannot be read"):
-        rig.serving.follow(replace(LOCAL, token_file=str(tmp_path / "absent")), [ASKED])
+        rig.serving.configure(replace(LOCAL, token_file=str(tmp_path / "absent")))
     assert rig.ask("/v1/models")[0] == 200
-    rig.serving.follow(replace(LOCAL, listen=f"unix:{tmp_path / 's'}"), [ASKED])
+    rig.serving.configure(replace(LOCAL, listen=f"unix:{tmp_path / 's'}"))
     assert rig.serving.address == ""
     rig.serving.keep()
     assert rig.serving.address == f"unix:{tmp_path / 's'}"
-    rig.serving.follow(LOCAL, [])
+    rig.serving.feed([])
     rig.serving.keep()
     assert rig.serving.address == ""
     assert not (tmp_path / "s").exists()

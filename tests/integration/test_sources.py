@@ -20,13 +20,15 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from tests.brokers import Mosquitto, make_plain_broker
-from tests.unit.device.inference.bundles import DIGEST, KeptRecords, manifest, session
+from tests.unit.device.inference.bundles import DIGEST, INPUT, KeptRecords, manifest, session
 
 from sprat.compiler.spec import preprocess_plan
+from sprat_device.agent import streams as streams_
 from sprat_device.agent.streams import Streams
 from sprat_device.board.clock import SystemClock
-from sprat_device.board.settings import DeviceSettings, InputSettings, OutputSettings
+from sprat_device.board.settings import DeviceSettings, InputSettings, OutputSettings, ServeSettings
 from sprat_device.contract.bundle import Baseline
+from sprat_device.contract.errors import WrongUse
 from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.manifest import Manifest, TensorSpec
 from sprat_device.contract.phases import Reason
@@ -477,8 +479,11 @@ class Held:
     def loaded(self, _model: str, _digest: str) -> None:
         pass
 
-    def not_loaded(self, _model: str, _digest: str, detail: str, *, unfed: bool = False) -> None:
-        self.lost.append(f"unfed: {detail}" if unfed else detail)
+    def again(self, _model: str) -> bool:
+        return False
+
+    def not_loaded(self, _model: str, _digest: str, detail: str, *, unfed: bool = False, lacks: bool = False) -> None:
+        self.lost.append(f"unfed: {detail}" if unfed else f"lacks: {detail}" if lacks else detail)
 
     def observe(self, *_: object) -> None:
         pass
@@ -529,6 +534,104 @@ def test_an_input_that_does_not_fit_is_not_the_bundles_fault_and_is_tried_again_
     streams.follow_slots()
     assert (len(held.lost), list(streams.runtimes)) == (1, ["tiny"])
     assert streams.stop(5) == []
+
+
+class Several:
+    """Streams of a model with several inputs; a row that the model gives back says who read it."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *inputs: InputSettings, **more: Any) -> None:
+        self.made = session()
+        monkeypatch.setattr(Session, "open", lambda *_args, **_named: self.made)
+        monkeypatch.setattr(streams_, "_AGAIN_S", 0.0)
+        self.held, self.records = Held(tmp_path), KeptRecords()
+        self.settings = replace(DeviceSettings(), inputs=inputs, **more)
+        self.streams = Streams(tmp_path, self.settings, SystemClock(), self.records, self.held)  # type: ignore[arg-type]
+
+    def until_answered(self, *inputs: str) -> None:
+        """Wait until each of these inputs has answered anew."""
+        done, until = len(self.records.predictions), time.monotonic() + _MOST_S
+        while not set(inputs) <= {origin.input for origin, _ in self.records.predictions[done:]}:
+            assert time.monotonic() < until
+            self.streams.follow_slots()
+            time.sleep(0.02)
+
+    def codes(self) -> list[str]:
+        return [code for code, _, _ in self.records.events]
+
+
+def _rows(path: Path, name: str) -> InputSettings:
+    return InputSettings("tiny", "replay", name=name, path=str(path), loop=True, rate_hz=100.0)
+
+
+def test_an_input_that_does_not_fit_keeps_none_of_the_others_and_begins_once_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, late = tmp_path / "good.npy", tmp_path / "late.npy"
+    np.save(good, np.full((4, 3), 0.5, np.float32))
+    # The one that does not fit comes first.
+    world = Several(tmp_path, monkeypatch, _rows(late, "late"), _rows(good, "good"))
+    world.until_answered("good")
+    assert world.held.lost == []
+    assert list(world.streams.unfit) == ["tiny/late"]
+    assert "late.npy" in world.streams.unfit["tiny/late"]
+    assert world.codes().count("input-failed") == 1  # however often it is tried
+    np.save(late, np.full((4, 3), 0.5, np.float32))
+    world.until_answered("good", "late")
+    assert world.streams.unfit == {}
+    assert world.codes().count("input-back") == 1
+    assert world.streams.stop(5) == []
+
+
+def test_a_bundle_that_one_input_cannot_be_read_for_is_told_so_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = tmp_path / "good.npy"
+    np.save(good, np.full((4, 3), 0.5, np.float32))
+    sized = replace(
+        InputSettings("tiny", "command", name="raw", format="raw"),
+        command=program("while True: sys.stdout.buffer.write(bytes(12)); sys.stdout.flush(); time.sleep(0.01)"),
+    )  # fmt: skip
+    world = Several(tmp_path, monkeypatch, sized, _rows(good, "good"))
+    world.until_answered("good", "raw")
+    # Another bundle, with another input beside: neither records nor rows of one array feed it any more.
+    world.made = session(
+        described=manifest(inputs=(INPUT, TensorSpec("z", "float32", (1, 3)))),
+    )
+    np.savez(tmp_path / "both.npz", x=np.ones((4, 3), np.float32), z=np.ones((4, 3), np.float32))
+    settings = replace(world.settings, inputs=(sized, _rows(good, "good"), _rows(tmp_path / "both.npz", "both")))
+    world.streams.reconfigure(settings)
+    world.streams.reload(settings)
+    world.until_answered("both")
+    assert sorted(world.streams.unfit) == ["tiny/good", "tiny/raw"]
+    assert [line[:7] for line in world.held.lost] == ["unfed: "]  # a trial ends by that, and the one before comes back
+    world.made = session()
+    world.streams.reload(settings)
+    world.until_answered("good", "raw")
+    assert world.streams.unfit == {}
+    assert world.streams.stop(5) == []
+
+
+def test_a_token_that_is_not_there_keeps_no_input_from_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, token = tmp_path / "good.npy", tmp_path / "token"
+    np.save(good, np.full((4, 3), 0.5, np.float32))
+    asked = InputSettings("tiny", "serve", name="asked")
+    serve = replace(ServeSettings(), listen=f"unix:{tmp_path / 's'}", token_file=str(token))
+    world = Several(tmp_path, monkeypatch, _rows(good, "one"), asked, serve=serve)
+    world.until_answered("one")
+    assert "not-listening" in world.codes()
+    settings = replace(world.settings, inputs=(_rows(good, "two"), asked))
+    world.streams.reconfigure(settings)
+    with pytest.raises(WrongUse, match="token_file"):
+        world.streams.serve(settings)
+    world.until_answered("two")
+    token.write_text("a-token-of-24-characters\n")
+    token.chmod(0o640)
+    world.streams.serve(settings)
+    world.streams.follow_slots()
+    assert (tmp_path / "s").is_socket()
+    assert world.streams.stop(5) == []
 
 
 def test_a_file_that_is_not_the_bundle_which_was_installed_answers_nothing(

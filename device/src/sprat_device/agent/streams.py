@@ -7,22 +7,17 @@ readings. Inputs of one model share one session and take turns with it.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sprat_device.agent.stream import Feeds, Stream, label
+from sprat_device.agent.stream import Feeds, Model, Stream, label
 from sprat_device.agent.workers import LoopThread, Worker
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import DeviceSettings, InputSettings
 from sprat_device.contract.errors import BundleRefused, SpratError, WrongUse
 from sprat_device.contract.ids import ModelName
-from sprat_device.contract.manifest import State
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin
 from sprat_device.contract.twin import Installed
@@ -38,22 +33,8 @@ from sprat_device.telemetry.recorder import Recorder
 _LOG: Final = logging.getLogger("sprat.agent")
 _OUTLETS_END_S: Final = 0.5
 _INPUT_ENDS_S: Final = 1.0
-_MOST_OUTCOMES: Final = 4096
-"""Between two looks of the main thread; a trial needs a few dozen."""
-
-
-@dataclass(slots=True)
-class _Model:
-    """One model with its streams."""
-
-    name: ModelName
-    streams: list[Stream]
-    followed: Installed | None = None
-    """What the slot held when it was last looked at: loaded, or tried in vain. It is not tried again."""
-    runtime: str = ""
-    turn: AbstractContextManager[object] = field(default_factory=threading.Lock)
-    session: Session | None = None
-    outcomes: deque[tuple[str, bool, int]] = field(default_factory=lambda: deque(maxlen=_MOST_OUTCOMES))
+_AGAIN_S: Final = 10.0
+"""Between two tries of the inputs that do not fit."""
 
 
 class Streams:
@@ -83,6 +64,7 @@ class Streams:
         self._outlets = Outlets(settings.outputs, recorder.event)
         self._serving = OnDemand(settings.serve, settings.inputs, clock, recorder.event)
         self._feeds = Feeds(state, clock, recorder, self._serving)
+        self._try_s = 0.0
         self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
 
     @property
@@ -93,7 +75,13 @@ class Streams:
     @property
     def runtimes(self) -> dict[str, str]:
         """Return the runtime of each model that answers."""
-        return {name: model.runtime for name, model in self._models.items() if model.runtime}
+        return {name: model.runtime for name, model in self._models.items() if model.runtime and model.is_fed}
+
+    @property
+    def unfit(self) -> dict[str, str]:
+        """Return the inputs that cannot be read for the bundle of their model, and why."""
+        every = (stream for model in self._models.values() for stream in model.streams)
+        return {label(stream.wanted): stream.unfit for stream in every if stream.unfit}
 
     def counts(self, model: str) -> tuple[str, int, int]:
         """Return what answers for a model: its bundle's digest, and healthy predictions and errors since it was loaded."""
@@ -120,15 +108,20 @@ class Streams:
         """Let each model answer with what its slot holds."""
         self._serving.keep()
         for model in self._models.values():
+            if self._installer.again(model.name):
+                model.followed = None
             held = self._installer.active(model.name)
             installed = held[0] if held else None
             if installed == model.followed:
                 continue
-            model.followed = installed
+            tried, model.followed = model.followed, installed
+            if tried is not None and model.loaded is not None and model.loaded[1] == installed:
+                continue  # it was to be replaced by one that did not load, and has gone on answering
             if held is not None:
                 self._load(model, held[0], held[1])
             else:
                 self._unload(model)
+        self._try_unfit()
 
     def pass_outcomes(self) -> None:
         """Tell the installer how the bundles did since the last call."""
@@ -153,9 +146,9 @@ class Streams:
         """
         everywhere = settings.telemetry.summary_interval_s != self._settings.telemetry.summary_interval_s
         self._settings = settings
-        self._serving.follow(settings.serve, settings.inputs)
+        self._serving.feed(settings.serve, settings.inputs)
         for name in self._models.keys() | {entry.model for entry in settings.inputs}:
-            model = self._models.setdefault(name, _Model(ModelName(name), []))
+            model = self._models.setdefault(name, Model(ModelName(name), []))
             wanted = [entry for entry in settings.inputs if entry.model == name]
             kept = [stream for stream in model.streams if stream.wanted in wanted and not reopen]
             self._end([stream for stream in model.streams if stream not in kept], _INPUT_ENDS_S)
@@ -166,10 +159,14 @@ class Streams:
             model.streams = kept + [Stream(entry) for entry in wanted if entry not in held]
             if not wanted:
                 del self._models[name]
-            elif model.session is not None and model.followed is not None:
-                self._begin(model, model.session, model.followed)
+            elif model.loaded is not None:
+                self._begin(model)
             else:
                 model.followed = None  # what could not be fed before may be now
+
+    def serve(self, settings: DeviceSettings) -> None:
+        """Follow changed settings of the server; WrongUse for a token that is no good, and the old one goes on."""
+        self._serving.configure(settings.serve)
 
     def redirect(self, settings: DeviceSettings) -> None:
         """Follow changed outputs; the streams answer on."""
@@ -198,19 +195,19 @@ class Streams:
             _LOG.warning("input %s: its source does not come back, its thread is left behind", name)
         return stuck
 
-    def _model(self, name: str) -> _Model:
+    def _model(self, name: str) -> Model:
         streams = [Stream(entry) for entry in self._settings.inputs if entry.model == name]
-        return _Model(ModelName(name), streams)
+        return Model(ModelName(name), streams)
 
     def _streams(self, model: str) -> Iterable[Stream]:
         return self._models[model].streams if model in self._models else ()
 
-    def _load(self, model: _Model, installed: Installed, path: Path) -> None:
+    def _load(self, model: Model, installed: Installed, path: Path) -> None:
         """Load a bundle; one that cannot be loaded is told to the installer, which reverts, and the old one goes on."""
         digest, session = installed.bundle, None
         try:
             session = self._opened(path, digest)
-            self._swap(model, session, installed)
+            lost = self._swap(model, session, installed)
         # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.
         except Exception as exc:  # noqa: BLE001
             _LOG.exception("%s: bundle %s cannot be loaded", model.name, digest[:12])
@@ -218,9 +215,13 @@ class Streams:
             if self.counts(model.name)[0] == digest:
                 return  # it answers, by the settings before: these are to blame, not the bundle
             unfed = session is not None and isinstance(exc, WrongUse)
-            self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed)
+            # What is neither the bundle's own nor of the settings may pass: memory, disk, a runtime, a defect of ours.
+            lacks = not isinstance(exc, BundleRefused | WrongUse)
+            self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed, lacks=lacks)
         else:
             self._installer.loaded(model.name, digest)
+            if lost:  # a bundle on trial must not take an input away
+                self._installer.not_loaded(model.name, digest, lost, unfed=True)
 
     def _opened(self, path: Path, digest: str) -> Session:
         """Return the session of a bundle, if its file still is the one that was verified."""
@@ -231,38 +232,82 @@ class Streams:
             raise BundleRefused(Reason.HASH_MISMATCH, f"{path.name} has SHA-256 {session.bundle_digest[:12]}…")
         return session
 
-    def _begin(self, model: _Model, session: Session, installed: Installed) -> None:
-        """Let the inputs that are new answer with the session that runs; one that cannot be opened is told and left."""
-        for stream in model.streams:
-            if stream.worker is None:
-                try:
-                    self._start(stream, model, session, installed)
-                except SpratError as exc:
-                    name = label(stream.wanted)
-                    _LOG.error("input %s: cannot be opened (%s)", name, exc)
-                    self._recorder.event("input-failed", {"input": name, "detail": str(exc)[:500]}, model=model.name)
+    def _swap(self, model: Model, session: Session, installed: Installed) -> str:
+        """Let every input that fits answer with another bundle; WrongUse where none does.
 
-    def _unload(self, model: _Model) -> None:
-        model.runtime = ""
-        model.session = None
+        Returns why one that answered until now does no longer, empty where all of them go on.
+        """
+        lost = ""
         for stream in model.streams:
+            answered = stream.worker is not None and not stream.unfit
+            if not self._take_up(stream, model, session, installed) and answered:
+                lost = lost or stream.unfit
+        unfit = [stream.unfit for stream in model.streams if stream.unfit]
+        if unfit and len(unfit) == len(model.streams):
+            model.loaded = model.loaded or (session, installed)  # else the one before answers on, or again
+            raise WrongUse(unfit[0])
+        model.loaded = session, installed
+        self._answers(model, session, installed)
+        return lost
+
+    def _begin(self, model: Model) -> None:
+        """Let the inputs that are new, or did not fit, answer with the bundle that is loaded."""
+        if model.loaded is None:
+            return
+        session, installed = model.loaded
+        waiting = [stream for stream in model.streams if stream.worker is None or stream.unfit]
+        begun = [stream for stream in waiting if self._take_up(stream, model, session, installed)]
+        if begun and not model.runtime:
+            self._answers(model, session, installed)
+            self._installer.loaded(model.name, installed.bundle)
+
+    def _try_unfit(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._try_s:
+            self._try_s = now_s + _AGAIN_S
+            for model in self._models.values():
+                if any(stream.unfit for stream in model.streams):
+                    self._begin(model)
+
+    def _answers(self, model: Model, session: Session, installed: Installed) -> None:
+        model.runtime = session.runtime
+        _LOG.info("%s: release %d (%s) answers on %s",
+                  model.name, installed.release_seq, installed.bundle[:12], session.runtime)  # fmt: skip
+
+    def _unload(self, model: Model) -> None:
+        model.runtime = ""
+        model.loaded = None
+        for stream in model.streams:
+            stream.unfit = ""
             if stream.loop is not None:
                 stream.loop.unload()
         self._serving.hide(model.name)
         _LOG.warning("%s: no bundle is left to answer, waiting for an offer", model.name)
 
-    def _swap(self, model: _Model, session: Session, installed: Installed) -> None:
-        for stream in model.streams:
-            self._start(stream, model, session, installed)
-        model.runtime, model.session = session.runtime, session
-        _LOG.info("%s: release %d (%s) answers on %s",
-                  model.name, installed.release_seq, installed.bundle[:12], session.runtime)  # fmt: skip
+    def _take_up(self, stream: Stream, model: Model, session: Session, installed: Installed) -> bool:
+        """Let one input answer with a bundle; one that does not fit is told, and keeps none of the others."""
+        try:
+            model.require_fit(session)
+            source = self._feeds.source(stream, session)
+        except SpratError as exc:
+            self._tell_unfit(stream, str(exc))
+            return False
+        self._start(stream, model, session, installed, source)
+        self._tell_unfit(stream, "")
+        return True
 
-    def _start(self, stream: Stream, model: _Model, session: Session, installed: Installed) -> None:
-        if session.manifest.state is State.KEPT and len(model.streams) > 1:
-            raise WrongUse(f"{model.name}: answers depend on what came before, so it takes one input, not several")
+    def _tell_unfit(self, stream: Stream, why: str) -> None:
+        name, model, before = label(stream.wanted), stream.wanted.model, stream.unfit
+        stream.unfit = why
+        if why and why != before:
+            _LOG.error("input %s: cannot be opened (%s), tried again", name, why)
+            self._recorder.event("input-failed", {"input": name, "detail": why[:500]}, model=model)
+        elif before and not why:
+            _LOG.info("input %s: is open now", name)
+            self._recorder.event("input-back", {"input": name}, model=model)
+
+    def _start(self, stream: Stream, model: Model, session: Session, installed: Installed, source: Source) -> None:
         origin = Origin(model.name, installed.release_seq, installed.bundle, stream.wanted.name)
-        source = self._feeds.source(stream, session)
         if stream.loop is None:
             stream.loop = self._open(stream.wanted, model, source)
         stream.loop.runtime = self._settings.runtime
@@ -271,7 +316,7 @@ class Streams:
         if stream.worker is None:
             stream.worker = self._work(stream.loop, label(stream.wanted))
 
-    def _open(self, wanted: InputSettings, model: _Model, source: Source) -> Loop:
+    def _open(self, wanted: InputSettings, model: Model, source: Source) -> Loop:
         return Loop(
             source,
             self._recorder,
@@ -284,7 +329,7 @@ class Streams:
             runtime=self._settings.runtime,
         )
 
-    def _outcome(self, model: _Model) -> Outcome:
+    def _outcome(self, model: Model) -> Outcome:
         def outcome(bundle: str, ok: bool, latency_us: int) -> None:
             model.outcomes.append((bundle, ok, latency_us))
 

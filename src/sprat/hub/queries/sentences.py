@@ -71,6 +71,7 @@ _BY_REASON: Final[Mapping[str, str]] = MappingProxyType({
     "settings-failed": "A part of the device's settings does not work. Read the detail; the rest counts.",
     "restart-needed": "Changed settings count after a restart: sprat-device restarts with its service, or by command.",
     "input-failed": "An input cannot be opened. Look at its settings and its source.",
+    "input-back": "An input that could not be opened is read again.",
     "hot": "The processor is too hot and may slow down.",
 })  # fmt: skip
 

@@ -36,25 +36,29 @@ class OnDemand:
         clock: Clock,
         event: Callable[[str, Mapping[str, object]], None],
     ) -> None:
-        """Wire; WrongUse for a token that is no good."""
         self._clock = clock
         self._event = event
         self._serving: Serving | None = None
-        self.follow(settings, inputs)
+        self.feed(settings, inputs)
 
     @property
     def alive(self) -> bool:
         """Tell whether its thread runs, if it should."""
         return self._serving is None or self._serving.alive
 
-    def follow(self, settings: ServeSettings, inputs: Sequence[InputSettings]) -> None:
-        """Follow changed settings."""
+    def feed(self, settings: ServeSettings, inputs: Sequence[InputSettings]) -> None:
+        """Follow changed inputs; `settings` count where the first of them is served."""
         if self._serving is not None:
-            self._serving.follow(settings, inputs)
+            self._serving.feed(inputs)
         elif any(entry.kind in KINDS for entry in inputs):
             from sprat_device.inference.serve.serving import Serving  # noqa: PLC0415 - half a MiB that few devices need
 
             self._serving = Serving(settings, inputs, self._clock, event=self._event)
+
+    def configure(self, settings: ServeSettings) -> None:
+        """Follow changed settings; WrongUse for a token that is no good, and all stays as it was."""
+        if self._serving is not None:
+            self._serving.configure(settings)
 
     def source(self, wanted: InputSettings) -> Source | None:
         """Return the desk of an input, None for one that is not served."""

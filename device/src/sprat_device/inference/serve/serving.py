@@ -10,7 +10,7 @@ from typing import Final
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings.inputs import InputSettings
 from sprat_device.board.settings.serve import ServeSettings
-from sprat_device.contract.errors import MachineLacks
+from sprat_device.contract.errors import MachineLacks, WrongUse
 from sprat_device.contract.records import Origin
 from sprat_device.inference.serve import KINDS
 from sprat_device.inference.serve.access import Access
@@ -36,12 +36,12 @@ class Serving:
         *,
         event: Callable[[str, Mapping[str, object]], None] = lambda _code, _detail: None,
     ) -> None:
-        """Make a desk for each input that is served; WrongUse for a token that is no good."""
+        """Make a desk for each input that is served."""
         self._settings = settings
         self._clock = clock
         self._event = event
         self._desks: Mapping[Key, Desk] = {}
-        self._routes = Routes(Access(settings))
+        self._routes: Routes | None = None
         self._server: Server | None = None
         self._try_s = 0.0
         self._failed = ""
@@ -59,16 +59,25 @@ class Serving:
         """Tell whether its thread runs, if it should."""
         return self._server is None or self._server.alive
 
-    def follow(self, settings: ServeSettings, inputs: Iterable[InputSettings]) -> None:
-        """Follow changed settings; what needs another server ends the old one, and `keep` or `start` makes the new one."""
-        self._routes.access = Access(settings)  # the token may be another one, whatever the settings say
-        if settings != self._settings:
-            self._end_server()
-            self._settings = settings
-            self._try_s = 0.0
+    def feed(self, inputs: Iterable[InputSettings]) -> None:
+        """Follow changed inputs; the server goes on as long as one is served."""
         self._set_out(inputs)
         if not self._desks:
             self._end_server()
+
+    def configure(self, settings: ServeSettings) -> None:
+        """Follow changed settings, or the token's file; what needs another server ends the old one, `keep` makes the new one.
+
+        WrongUse for a token that is no good, and all stays as it was.
+        """
+        access = Access(settings)
+        if self._routes is not None:
+            self._routes.access = access  # the token may be another one, whatever the settings say
+        if settings != self._settings:
+            self._end_server()
+            self._settings = settings
+            self._limit()
+        self._try_s = 0.0
 
     def source(self, wanted: InputSettings) -> Desk:
         """Return the desk of an input, ready to be read."""
@@ -88,13 +97,15 @@ class Serving:
                 desk.show(None)
 
     def start(self) -> None:
-        """Listen and answer; MachineLacks where the address cannot be had."""
+        """Listen and answer; MachineLacks where the address cannot be had, WrongUse for a token that is no good."""
         if not self._desks or self._server is not None:
             return
-        server = Server(self._settings, self._routes)
-        self._routes.done = server.finished
+        routes = Routes(Access(self._settings))
+        routes.desks = self._desks
+        server = Server(self._settings, routes)
+        routes.done = server.finished
         server.start()
-        self._server = server
+        self._server, self._routes = server, routes
         _LOG.info("answers on demand at %s", server.address)
 
     def keep(self) -> None:
@@ -118,25 +129,29 @@ class Serving:
     def _end_server(self) -> None:
         if self._server is not None:
             self._server.stop()
-            self._server = None
+            self._server = self._routes = None
 
     def _set_out(self, inputs: Iterable[InputSettings]) -> None:
         """Have one desk for each input that is served."""
-        settings, before = self._settings, self._desks
+        before = self._desks
         wanted = {_key(entry): entry.model for entry in inputs if entry.kind in KINDS}
         # A new mapping each time: the server's thread may be reading the old one.
         self._desks = {key: before.get(key) or Desk(model, self._clock) for key, model in wanted.items()}
-        self._routes.desks = self._desks
-        for desk in self._desks.values():
-            desk.most, desk.batch_wait_s = settings.queue, settings.batch_wait_ms / 1e3
+        if self._routes is not None:
+            self._routes.desks = self._desks
+        self._limit()
         for key in before.keys() - wanted.keys():
             before[key].close()
 
+    def _limit(self) -> None:
+        for desk in self._desks.values():
+            desk.most, desk.batch_wait_s = self._settings.queue, self._settings.batch_wait_ms / 1e3
+
     def _try(self) -> None:
-        # An address that is taken must not stop the other inputs of the device.
+        # An address that is taken, or a token that is not there, must not stop the other inputs of the device.
         try:
             self.start()
-        except MachineLacks as exc:
+        except (MachineLacks, WrongUse) as exc:
             if str(exc) != self._failed:
                 _LOG.warning("%s; tried again every %g s", exc, _AGAIN_S)
                 self._event("not-listening", {"detail": str(exc)})
