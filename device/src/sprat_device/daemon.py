@@ -30,11 +30,15 @@ from sprat_device.board.logs import LogHandler
 from sprat_device.board.notify import Notifier
 from sprat_device.board.runs import End, Runs
 from sprat_device.board.settings import DeviceSettings
-from sprat_device.contract.errors import SpratError
+from sprat_device.board.volatile import STATUS_FILE
+from sprat_device.contract import twin
+from sprat_device.contract.errors import ContractError, SpratError
+from sprat_device.contract.last_errors import LastError
 from sprat_device.inference.runtimes import health
 from sprat_device.install.installer import Installer
 from sprat_device.install.trusted_time import TrustedClock
 from sprat_device.telemetry.budget import KeptBudget
+from sprat_device.telemetry.last_errors import LastErrors
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool, Spool
 from sprat_device.telemetry.transport import Endpoint, MqttTransport
@@ -99,7 +103,8 @@ def _compose(
     examined = health.known(state)
     found = health.usable(examined)
     spool = _spool(state, settings)
-    recorder = Recorder(spool, clock, settings.telemetry, kept_budget=KeptBudget(files, state / "budget.json"))
+    recorder = Recorder(spool, clock, settings.telemetry, kept_budget=KeptBudget(files, state / "budget.json"),
+                        last_errors=LastErrors(_errors_before(state)))  # fmt: skip
     for broken in (each for each in examined if not each.ok):
         recorder.event("runtime-fails", asdict(broken))
     trusted = TrustedClock(state, files=files, clock=clock)
@@ -193,6 +198,14 @@ def _healed(state: Path) -> Callable[[], bool]:
         return OsFiles().free_bytes(state) >= _ROOM_BYTES and not why_not_writable(state, OsFiles())
 
     return healed
+
+
+def _errors_before(state: Path) -> tuple[LastError, ...]:
+    """Return the last errors that the run before told."""
+    try:
+        return twin.parse_reported((state / STATUS_FILE).read_bytes()).errors
+    except (OSError, ContractError):
+        return ()  # none was, or it is damaged: the list begins anew
 
 
 def _signals(agent: Agent) -> Callable[[], bool]:

@@ -1,7 +1,8 @@
 """What `sprat-device status` tells: the agent's own last report, and what the state folder says right now.
 
-Counters are as of the last report, which the agent writes when something changed, else every five minutes; what is read
-here at once is the size of the spool, the floors, the certificate's end and whether trials are put off.
+Counters and last errors are as of the last report. An agent with a runtime folder in memory (systemd gives it one) tells
+it every two seconds; to the disk it is written when something changed, at the end, else every five minutes. What is read
+here at once is the size of the spool, the floors, the certificate's end, how runs ended and whether trials are put off.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from sprat_device.board import alone, identity
 from sprat_device.board.clock import SystemClock
 from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity
-from sprat_device.contract.errors import WrongUse
+from sprat_device.board.runs import End
+from sprat_device.board.volatile import STATUS_FILE, VolatileReport
+from sprat_device.contract import last_errors, twin
+from sprat_device.contract.errors import ContractError, MachineLacks, WrongUse
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.inference.runtimes import health as runtimes
 from sprat_device.inference.runtimes.health import Health
@@ -32,23 +36,64 @@ _KEPT: Final = ("produced", "acked", "spooled", "open", "evicted", "damaged")
 def read(state: Path) -> dict[str, Any]:
     """Return the device's identity and its last report; WrongUse where no agent has run yet."""
     found = identity.load(state)
-    path = state / "status.json"
-    if not path.exists():
-        raise WrongUse(f"{state}: no agent has run here yet; start it with sprat-device run --state {state}")
-    report: dict[str, Any] = json.loads(path.read_bytes())
+    report, age_s = _newest(state)
     files = OsFiles()
     floors = ReleaseFloors(files, state)
     return {
         "device": found.device,
         "running": alone.is_held(state),
-        "report_age_s": max(0.0, round(time.time() - path.stat().st_mtime, 1)),
+        "report_age_s": age_s,
         "certificate_ends": _certificate_ends(found),
         "deferred_s": deferral(state, files, SystemClock()),
         "spool_bytes": sum(file.stat().st_size for file in (state / "spool").rglob("*") if file.is_file()),
         "floors": {model: floors.of(model) for model in found.models},
+        "runs": _runs(state),
         "report": report,
+        "errors": [_explained(error) for error in report.get("errors", ())],
         "runtimes": [asdict(each) for each in runtimes.known(state)],
     }
+
+
+def _newest(state: Path) -> tuple[dict[str, Any], float]:
+    """Return the agent's last report and its age in seconds: the one in memory, else the one on the disk."""
+    kept, held = state / STATUS_FILE, VolatileReport(state)
+    found = [(report, _age_s(path)) for path in (held.found(), kept) if path is not None and (report := _report(path))]
+    if found:
+        return max(found, key=lambda each: int(each[0].get("version", 0)))
+    if kept.exists():
+        raise MachineLacks(f"{kept}: cannot be read as a report; the agent writes it anew within five minutes")
+    raise WrongUse(f"{state}: no agent has run here yet; start it with sprat-device run --state {state}")
+
+
+def _report(path: Path) -> dict[str, Any]:
+    """Return a report as it was written, empty where none can be read."""
+    try:
+        raw = path.read_bytes()
+        twin.parse_reported(raw)
+    except (FileNotFoundError, ContractError):
+        return {}
+    report: dict[str, Any] = json.loads(raw)
+    return report
+
+
+def _age_s(path: Path) -> float:
+    return max(0.0, round(time.time() - path.stat().st_mtime, 1))
+
+
+def _runs(state: Path) -> dict[str, Any]:
+    """Return how often the agent began here and how its last finished run ended."""
+    try:
+        found = json.loads((state / "runs.json").read_bytes())
+        return {key: found[key] for key in ("starts", "crashes", "end", "detail")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # of no run yet, or damaged: the agent says so in its log
+
+
+def _explained(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an error with its remedy and its times as people write them."""
+    told = last_errors.parse(error, "error")
+    times = {name: _moment(getattr(told, f"{name}_us")) for name in ("first", "last")}
+    return {**asdict(told), **times, "remedy": told.remedy}
 
 
 def lines(document: Mapping[str, Any]) -> list[str]:
@@ -64,6 +109,7 @@ def lines(document: Mapping[str, Any]) -> list[str]:
         told.append(f"  trials are put off for {_span(document['deferred_s'])} more; sprat-device defer 0 ends that")
     for name, model in report["models"].items():
         told += _model(name, model, document["floors"].get(name, 0))
+    told += _errors(document)
     told += _ledger(report["ledger"], document["spool_bytes"])
     return told + [f"  runtime {line}" for line in runtimes.lines([Health(**each) for each in document["runtimes"]])]
 
@@ -93,6 +139,35 @@ def _shadow(shadow: Mapping[str, Any]) -> str:
     detail = f" ({shadow['detail']})" if shadow["detail"] else ""
     agreed = f"; {shadow['agreed']} of {shadow['compared']} answers agree" if shadow["compared"] else ""
     return f"{who} is {shadow['state'] or 'not running'}{detail}{agreed}"
+
+
+def _errors(document: Mapping[str, Any]) -> Iterator[str]:
+    runs = document["runs"]
+    if runs.get("end") == End.CRASH:
+        yield f"  the last run ended by a defect: {runs['detail']}; the agent's log has more"
+    elif runs.get("crashes"):
+        yield f"  {runs['crashes']} of {runs['starts']} runs ended by a defect or were killed"
+    for part, why in document["report"].get("refused", {}).items():
+        yield f"  the hub's wish for {part} is refused: {why}"
+    if not document["errors"]:
+        yield "  last errors: none"
+        return
+    yield "  last errors, the newest first:"
+    for error in document["errors"]:
+        place = f" at {error['at']}" if error["at"] else ""
+        often = f"{error['count']} times since {error['first']}, last" if error["count"] > 1 else "once,"
+        said = f": {error['detail']}" if error["detail"] else ""
+        yield f"    {error['code']}{place}, {often} {error['last']}{said}"
+        if error["remedy"]:
+            yield f"      {error['remedy']}"
+
+
+def _moment(at_us: int) -> str:
+    """Return a time of the device's clock, in UTC."""
+    try:
+        return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return "at a time of a wrong clock"
 
 
 def _ledger(ledger: Mapping[str, Mapping[str, int]], spool_bytes: int) -> Iterator[str]:

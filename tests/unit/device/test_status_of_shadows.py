@@ -18,7 +18,7 @@ CHECKED = InstallReport(Phase.CHECKED, 8, BUNDLE)
 def line(shadow: ShadowReport | None) -> str:
     document: dict[str, Any] = {
         "device": "d1", "running": True, "report_age_s": 0.0, "certificate_ends": "2099-01-01T00:00:00+00:00",
-        "deferred_s": 0, "spool_bytes": 0, "floors": {}, "runtimes": [],
+        "deferred_s": 0, "spool_bytes": 0, "floors": {}, "runtimes": [], "runs": {}, "errors": [],
         "report": {
             "agent": "1", "channel": "canary", "clock": "synchronised", "ledger": {},
             "models": {"digits": asdict(ModelReport(shadow=shadow))},

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sprat_device import VERSION
-from sprat_device.agent import orders
+from sprat_device.agent import orders, wishes
 from sprat_device.agent.care import Care
 from sprat_device.agent.inbox import Inbox, Mail, Reload
 from sprat_device.agent.reloading import Apply, Reloader
@@ -108,7 +108,7 @@ class Agent:
         self._reporter = Reporter(
             state, files, clock, identity=identity, installer=installer, streams=self._streams, recorder=recorder,
             facts=lambda: {**fixed, **self._vitals.standing()}, publish=self._uplink.publish_reported,
-            shadow=self._watching.report,
+            shadow=self._watching.report, refused=lambda desired: wishes.refused(self._reloader.local, desired),
         )  # fmt: skip
         self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)
         self._commands = Commands(
@@ -158,6 +158,7 @@ class Agent:
         self._notifier.stopping()
         self._care.attempt("install", self._installer.stop)
         self._reporter.report(self._desired.current, force=True)
+        self._reporter.close()
         self._recorder.event("agent-stopped", {})
         self.stuck = self._streams.stop(_STREAMS_END_S)
         self._care.attempt("shadows", self._watching.stop)

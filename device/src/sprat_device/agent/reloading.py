@@ -54,6 +54,11 @@ class Reloader:
         """The parts that did not work when they were applied last: a file that they name may have come since."""
         self.current = settings
 
+    @property
+    def local(self) -> DeviceSettings:
+        """Return what the device's own file says, without the hub's word over it."""
+        return self._local
+
     def reload(self, desired: Desired) -> str:
         """Read the file again and follow it; returns one line of what came of it."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from sprat_device.agent.streams import Streams
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
 from sprat_device.board.identity import Identity
+from sprat_device.board.volatile import STATUS_FILE, VolatileReport
 from sprat_device.contract import twin
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.twin import Desired, ModelReport, Reported, ShadowReport
@@ -86,6 +87,7 @@ class Reporter:
         facts: Callable[[], dict[str, Any]],
         publish: Callable[[bytes], None],
         shadow: Callable[[str], ShadowReport | None] = lambda _model: None,
+        refused: Callable[[Desired], Mapping[str, str]] = lambda _desired: {},
     ) -> None:
         """Wire; `facts` are read for each report, not for each look at whether there is something to report."""
         self._state = state
@@ -99,10 +101,12 @@ class Reporter:
         self._facts = facts()
         self._publish = publish
         self._shadow = shadow
+        self._refused = refused
+        self._volatile = VolatileReport(state)
         self._last = Reported(version=self._reserve_versions())
         self._desired = Desired(incarnation="", version=0)
         self._changed_us = 0
-        self._told_us = 0
+        self._told_us = self._shown_us = 0
         self._next_write_us = 0
 
     def report(self, desired: Desired, *, force: bool = False) -> None:
@@ -114,6 +118,9 @@ class Reporter:
         if changed or _kinds(current) != _kinds(self._last):
             self._changed_us = now_us
         tells = changed or force or (current != self._last and self._is_due(now_us))
+        if tells or now_us >= self._shown_us + _REPORT_US:
+            self._shown_us = now_us
+            self._volatile.write(current.dump())  # into memory: it may be as often as this
         if not tells:
             return
         self._told_us = now_us
@@ -124,6 +131,10 @@ class Reporter:
         if changed or force or now_us >= self._next_write_us:
             self._next_write_us = now_us + _WRITE_US
             self._write(told)
+
+    def close(self) -> None:
+        """Leave what is on the disk as the last word."""
+        self._volatile.remove()
 
     def now(self) -> Reported:
         """Return what is so at this moment, told or not."""
@@ -140,7 +151,7 @@ class Reporter:
 
     def _write(self, told: bytes) -> None:
         try:
-            self._files.write_atomic(self._state / "status.json", told)
+            self._files.write_atomic(self._state / STATUS_FILE, told)
         except OSError as exc:
             _LOG.warning("status.json is not of this moment, for the disk does not take it (%s)", exc)
 
@@ -167,6 +178,8 @@ class Reporter:
             facts=self._all_facts(),
             models=self._models(),
             ledger=self._recorder.ledger(),
+            errors=self._recorder.last_errors.told(),
+            refused=self._refused(desired),
         )
 
     def _all_facts(self) -> dict[str, Any]:
@@ -189,9 +202,9 @@ def _kinds(reported: Reported) -> frozenset[tuple[str, str]]:
 
 
 def _without_counters(reported: Reported) -> Reported:
-    """Return what a person would call a change: not the counters that move with every prediction."""
+    """Return what a person would call a change that is worth a write: not the counters, and not what went wrong."""
     models = {
         name: replace(model, healthy=0, errors=0, shadow=model.shadow and replace(model.shadow, compared=0, agreed=0))
         for name, model in reported.models.items()
     }
-    return replace(reported, version=0, models=models, ledger={})
+    return replace(reported, version=0, models=models, ledger={}, errors=())

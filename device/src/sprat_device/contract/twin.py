@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from sprat_device.contract import last_errors
 from sprat_device.contract.capture import Wish, parse_wish
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields, anything, text
 from sprat_device.contract.ids import Channel, Digest, channel, digest
+from sprat_device.contract.last_errors import LastError
 from sprat_device.contract.phases import InstallPhase
 
 DESIRED: Final = "sprat.desired/1"
@@ -170,6 +172,10 @@ class Reported:
     facts: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, ModelReport] = field(default_factory=dict)
     ledger: Mapping[str, LaneReport] = field(default_factory=dict)
+    errors: tuple[LastError, ...] = ()
+    """What went wrong lately, the newest first."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Part of the desired state that this device does not follow (`inputs`, `capture`, …) -> why, and the remedy."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def dump(self) -> bytes:
@@ -242,6 +248,8 @@ def parse_reported(raw: bytes) -> Reported:
         facts=fields.mapping("facts", anything, default={}),
         models=fields.mapping("models", _model_report, default={}),
         ledger=fields.mapping("ledger", _lane_report, default={}),
+        errors=last_errors.parse_all(fields, "errors"),
+        refused=fields.mapping("refused", text, default={}),
         extra=fields.rest(),
     )
 

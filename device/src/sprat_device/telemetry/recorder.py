@@ -22,6 +22,7 @@ from sprat_device.contract.twin import Detail, LaneReport
 from sprat_device.telemetry.budget import DailyBudget, KeptBudget, Moment
 from sprat_device.telemetry.detail import wanted
 from sprat_device.telemetry.framing import Handed
+from sprat_device.telemetry.last_errors import LastErrors
 from sprat_device.telemetry.spool import Spool
 from sprat_device.telemetry.writer import FrameWriter, hand_row
 
@@ -41,7 +42,9 @@ class Recorder:
         *,
         queue_records: int = QUEUE_RECORDS,
         kept_budget: KeptBudget | None = None,
+        last_errors: LastErrors | None = None,
     ) -> None:
+        self.last_errors = last_errors or LastErrors()
         self._spool = spool
         self._clock = clock
         self._settings = settings
@@ -83,7 +86,9 @@ class Recorder:
 
     def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
         """Record an event; `detail` holds plain values."""
-        self._give(hand_row(Lane.EVENTS, self._row(code, detail, model, bundle)))
+        row = self._row(code, detail, model, bundle)
+        self.last_errors.saw(code, detail, model=model, wall_us=row.wall_us)
+        self._give(hand_row(Lane.EVENTS, row))
 
     def summary(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
         """Record a summary; `detail` holds plain values."""

@@ -15,6 +15,7 @@ from sprat_device.agent.twins import DesiredState, Reporter
 from sprat_device.board.files import OsFiles
 from sprat_device.contract import twin
 from sprat_device.contract.twin import Desired, LaneReport, Reported
+from sprat_device.telemetry.last_errors import LastErrors
 
 
 def _desired(version: int, incarnation: str = "i") -> Desired:
@@ -47,13 +48,13 @@ class Bench:
     """A reporter, and what there is to report."""
 
     def __init__(self, state: Path) -> None:
-        self.clock, self.told = ManualClock(), list[Reported]()
+        self.clock, self.told, self.errors = ManualClock(), list[Reported](), LastErrors()
         self.produced, self.free_kib, self.runtimes = 0, 100, dict[str, str]()
         parts: dict[str, Any] = {
             "identity": SimpleNamespace(channel="canary"),
             "installer": SimpleNamespace(reports=dict),
             "streams": self,
-            "recorder": SimpleNamespace(ledger=self.ledger),
+            "recorder": SimpleNamespace(ledger=self.ledger, last_errors=self.errors),
         }
         self.reporter = Reporter(
             state, OsFiles(), self.clock, facts=lambda: {"disk_free_kib": self.free_kib},
@@ -84,6 +85,22 @@ def test_where_nothing_has_changed_nothing_is_told(tmp_path: Path) -> None:
     assert [bench.after(seconds, produced=0) for seconds in (0, 10, 3600)] == [1, 0, 0]
     bench.reporter.report(_desired(1), force=True)
     assert len(bench.told) == 2
+
+
+def test_an_error_of_a_new_kind_is_told_soon_and_costs_no_write(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert [bench.after(seconds, produced=0) for seconds in (0, 200)] == [1, 0]
+    written = (tmp_path / "status.json").read_bytes()
+    bench.errors.saw("sink-failed", {"detail": "gone"}, model="door", wall_us=1)
+    assert bench.after(1, produced=0) == 1
+    bench.errors.saw("sink-failed", {"detail": "gone"}, model="door", wall_us=2)
+    assert [bench.after(seconds, produced=0) for seconds in (1, 1, 1)] == [0, 1, 0]
+    assert [(told.errors[0].code, told.errors[0].count) for told in bench.told[1:]] == [
+        ("sink-failed", 1), ("sink-failed", 2),
+    ]  # fmt: skip
+    assert (tmp_path / "status.json").read_bytes() == written
+    bench.after(300)
+    assert twin.parse_reported((tmp_path / "status.json").read_bytes()).errors == bench.errors.told()
 
 
 def test_counters_are_written_every_five_minutes(tmp_path: Path) -> None:
