@@ -22,6 +22,7 @@ MAX_WIDTH: Final = 4096
 """Numbers of one embedding: directions of more would weigh more than many a model."""
 PREFIX: Final = "embedding:"
 """What the names of all its figures begin with."""
+_DECIMALS: Final = 4
 
 Rows = npt.NDArray[np.float32]
 
@@ -58,7 +59,10 @@ class Space:
           2018) with one mean for all classes, as the device knows no true class; in process control Hotelling's T.
         - `residual`: what the directions leave over, the other half of that control chart (Jackson and Mudholkar,
           Control Procedures for Residuals Associated With Principal Component Analysis, Technometrics 21, 1979).
-        - `norm`: the length of the embedding itself.
+        - `norm`: the length of the embedding itself; both in spreads of the first direction.
+
+        All are rounded: matrix products differ in their last bits with the rows in them and the processor, and what many
+        readings share (a blank picture) lies on an edge.
         """
         with np.errstate(invalid="ignore", over="ignore"):
             centred = rows.astype(np.float32, copy=False) - self.mean
@@ -66,8 +70,10 @@ class Space:
             whitened = along / self.spreads
             over = centred - along @ self.directions
             figures = {f"{PREFIX}direction[{place}]": whitened[:, place] for place in range(len(self.spreads))}
-            figures |= {f"{PREFIX}distance": _lengths(whitened), f"{PREFIX}residual": _lengths(over)}
-            return {**figures, f"{PREFIX}norm": _lengths(rows)}
+            figures[f"{PREFIX}distance"] = _lengths(whitened)
+            figures[f"{PREFIX}residual"] = _lengths(over) / self.spreads[0]
+            figures[f"{PREFIX}norm"] = _lengths(rows) / self.spreads[0]
+            return {name: np.round(values, _DECIMALS) for name, values in figures.items()}
 
     def dump(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays that stand in a baseline."""

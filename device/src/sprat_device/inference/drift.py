@@ -65,7 +65,7 @@ class Drift:
         for name, block in self._blocks.items():
             block[filled] = inputs[name]
         if self._seen is not None and embedded is not None:
-            self._seen.put(filled, embedded)
+            self._seen.add(embedded)
         self._filled = filled + 1
         if self._filled == self._rows:
             self._count()
@@ -97,7 +97,7 @@ class Drift:
         for name, statistic in self._statistics.items():
             self._histograms[name].add(statistic.of(rows[statistic.input]))
         if self._seen is not None:
-            self._add_figures(self._seen.figures(self._filled))
+            self._add_figures(self._seen.take())
         self._filled = 0
 
 

@@ -23,14 +23,17 @@ class Seen:
         self._space = space
         self._in_unit = values(spec)
         self._block = np.empty((rows, space.width), spec.dtype)
+        self._filled = 0
 
-    def put(self, place: int, raw: npt.NDArray[Any]) -> None:
+    def add(self, raw: npt.NDArray[Any]) -> None:
         """Keep one embedding, flat and in the artifact's own dtype."""
-        self._block[place] = raw
+        self._block[self._filled] = raw
+        self._filled += 1
 
-    def figures(self, count: int) -> dict[str, npt.NDArray[Any]]:
-        """Return the figures of the first `count` embeddings, by name."""
-        return self._space.figures(self._in_unit(self._block[:count]))
+    def take(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the figures of what was kept, by name, and make room."""
+        filled, self._filled = self._filled, 0
+        return self._space.figures(self._in_unit(self._block[:filled]))
 
 
 def wanted(manifest: Manifest, baseline: Baseline) -> tuple[TensorSpec, Space] | None:
