@@ -51,7 +51,7 @@ class Tally:
         self._filled += 1
         if self._filled == BLOCK:
             self._sketch()
-        self._drift.add(inputs, mono_us)
+        self._drift.add(inputs, mono_us, answer.embedding)
 
     def hit(self) -> None:
         """Count that a prediction was known from an equal input before."""
