@@ -206,7 +206,7 @@ def test_an_updater_that_fails_again_and_again_is_given_up(world: World, board: 
     board.installer.offer_shadow(MODEL, world.offers[1])
     for _ in range(3 * board.settings.updater_attempts):
         board.installer.tick()
-        board.clock.advance(4000)
+        board.clock.advance(100)
     assert phase(board) == (Phase.REFUSED, Reason.UPDATER_FAILED)
     codes = [code for code, detail in board.installer.events() if detail.get("role") == "shadow"]
     assert codes.count("updater-failed") == board.settings.updater_attempts

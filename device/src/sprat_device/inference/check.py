@@ -77,6 +77,12 @@ def check(
             return _checked(result, bundle, runtime, cache=Path(folder), settings=settings, skip_golden=skip_golden)
     except SpratError as exc:
         return replace(result, reason=_reason(exc), detail=_sentence(exc), exit_code=exc.exit_code)
+    except OSError as exc:
+        # Where every scratch folder is full or read-only, the standard library says that it has found none.
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT) and "temporary directory" not in (exc.strerror or ""):
+            raise
+        detail = f"no room for scratch files ({exc.strerror}); free some space"
+        return replace(result, reason=Reason.NO_FLASH, detail=detail, exit_code=MachineLacks.exit_code)
 
 
 def _checked(

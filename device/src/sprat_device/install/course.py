@@ -14,11 +14,12 @@ from sprat_device.board.files import Files
 from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
+from sprat_device.contract.phases import Reason
 from sprat_device.install.floors import ReleaseFloors
 from sprat_device.install.machine import UPDATING, Effect, Event, step
 from sprat_device.install.pairs import Pairs
 from sprat_device.install.probation import Verdict
-from sprat_device.install.record import Install, Records
+from sprat_device.install.record import OFFLINE, Install, Records
 from sprat_device.install.trials import Trials
 from sprat_device.install.updating import Updating
 
@@ -49,8 +50,9 @@ class Course:
         for model in models:
             self.installs[model] = self.records.load(model)
             self._replay(model)
-            if missing := self.pairs.leave_missing(model):
+            while missing := self.pairs.leave_missing(model):
                 self.tell("bundle-missing", model, bundle=missing)
+                self.prove_again(model, missing, "the bundle's file is gone")
         self.clean()
 
     def advance(self, model: ModelName, install: Install, event: Event) -> None:
@@ -90,6 +92,17 @@ class Course:
         else:
             self.advance(model, install.because(verdict.reason, verdict.detail), Event.DISPROVEN)
 
+    def prove_again(self, model: ModelName, bundle: str, detail: str) -> None:
+        """Let a kept bundle whose file is gone or damaged go the whole way again, from its offer."""
+        install = self.installs[model]
+        if install.phase is not Phase.CONFIRMED or install.offer is None or install.offer.bundle != bundle:
+            return  # the offer that brought it is not known any more: the hub's next one is waited for
+        if install.offer.rollout == OFFLINE:
+            lost = install.because(Reason.NOT_LOADED, f"{detail}; bring it again")
+            self.store(model, replace(lost, phase=Phase.REVERTED))
+        else:
+            self.advance(model, Install(install.phase, install.offer, attempts=1), Event.OFFERED)
+
     def clean(self) -> None:
         """Remove what neither a slot holds nor an install works on."""
         busy = (i.installed for i in self.installs.values() if i.phase in UPDATING or i.phase is Phase.CHECKED)
@@ -118,7 +131,7 @@ class Course:
                 self._perform(model, Effect.RAISE_FLOOR)
                 if (kept := self.installs[model].installed) and self.pairs.restore(model, kept):
                     self.tell("slots-restored", model, bundle=kept.bundle)
-            case Phase.REVERTED:
+            case Phase.REVERTED | Phase.CHECKED:  # a trial that was put off is checked, and does not answer
                 self._perform(model, Effect.SWAP_BACK)
 
     def _perform(self, model: ModelName, effect: Effect) -> None:

@@ -25,13 +25,15 @@ from sprat_device.install.children import Launch, launcher
 from sprat_device.install.course import Course
 from sprat_device.install.failing import counted, reason_of
 from sprat_device.install.hours import Hours
+from sprat_device.install.loads import Loads, Unloaded
 from sprat_device.install.looks import BUSY, Looks
 from sprat_device.install.machine import UPDATING, Event
+from sprat_device.install.mending import REFUSED_S, Mending, mendable
 from sprat_device.install.probation import Probation, Rules, Verdict
 from sprat_device.install.record import OFFLINE, Install
 from sprat_device.install.roles import is_shadow, model_of
 from sprat_device.install.shadows import ShadowInstalls
-from sprat_device.install.trials import Trials, on_trial
+from sprat_device.install.trials import Trials
 from sprat_device.install.updating import Updating
 from sprat_device.install.weight import Weight
 
@@ -66,9 +68,13 @@ class Installer:
         )
         self._looks = Looks(state, files, clock, every_s=settings.poll_s, jitter=jitter)
         self._hours = Hours(state, files, clock, settings.maintenance)
-        self._shadows = ShadowInstalls(state, files, self._updating, settings=settings, clean=self._clean)
+        self._mending = Mending(clock, REFUSED_S, jitter=jitter)
+        self._shadows = ShadowInstalls(
+            state, files, self._updating, self._mending, settings=settings, clean=self._clean
+        )
         self._course = Course(state, files, trials=self._trials, updating=self._updating, others=self._shadows.held)
         self._installs = self._course.installs
+        self._loads = Loads(self._course, self._trials, clock, jitter=jitter)
         self._events: list[tuple[str, dict[str, Any]]] = []
 
     def boot(self) -> None:
@@ -76,6 +82,9 @@ class Installer:
         self._course.pairs.load(self._models)
         self._shadows.boot(self._models)
         self._course.boot(self._models)
+        for model, install in self._installs.items():
+            if install.installed and mendable(install):
+                self._mending.found(model, install.installed)
 
     def active(self, model: Model) -> tuple[Installed, Path] | None:
         """Return the bundle that shall answer, or None where there is none yet."""
@@ -96,6 +105,7 @@ class Installer:
         if install.phase is Phase.TRIAL:
             self._course.end_trial(model, Verdict(Reason.SUPERSEDED, f"release {offer.release_seq} is offered"))
         if self._course.pairs.of(model).active == wanted:
+            self._course.pairs.settle(model)
             self._course.store(model, Install(Phase.CONFIRMED, offer))
             return
         again = install.phase is not Phase.IDLE  # else it was taken back before it came to anything
@@ -144,7 +154,10 @@ class Installer:
         self._reap()
         for model in self._models:
             self._course.follow(model)
-            if self._installs[model].phase is Phase.CHECKED:
+            self._loads.follow(model, most=self._settings.updater_attempts)
+            if self._mending.due(model, self._installs[model]):
+                self._try_again(model)
+            elif self._installs[model].phase is Phase.CHECKED and not self._loads.waits(model):
                 self._start_when_open(model)
             elif self._installs[model].phase is Phase.TRIAL:
                 self._installs[model] = self._trials.weigh(model, self._installs[model], self._weigh())
@@ -161,18 +174,20 @@ class Installer:
     def loaded(self, model: Model, digest: str) -> None:
         """Note that a bundle answers now."""
         self._weight.loaded()
+        self._loads.loaded(ModelName(model), digest)
         self._course.tell("bundle-loaded", ModelName(model), bundle=digest)
 
-    def not_loaded(self, model: Model, digest: str, detail: str, *, unfed: bool = False) -> None:
-        """Note that a bundle cannot be loaded: a trial ends, and a kept bundle gives way to the spare.
+    def not_loaded(self, model: Model, digest: str, detail: str, *, unfed: bool = False, lacks: bool = False) -> None:
+        """Note that a bundle does not answer: a trial ends or is put off, for a kept bundle the spare stands in.
 
-        `unfed`: it loads, but the inputs of the settings do not fit it. A kept bundle was fed before, so it stays.
+        `unfed`: it loads, but the inputs of the settings do not fit it. `lacks`: nothing is wrong with the bundle.
         """
-        name = ModelName(model)
-        if on_trial(self._installs[name], digest):
-            self._trials.disprove(name, Reason.NOT_LOADED, detail)
-        elif not unfed:
-            self._course.pairs.give_way(name, digest)
+        why = Unloaded.INPUTS if unfed else Unloaded.MACHINE if lacks else Unloaded.BUNDLE
+        self._loads.failed(ModelName(model), digest, detail, why)
+
+    def again(self, model: Model) -> bool:
+        """Tell, once, that what a slot holds shall be loaded again."""
+        return self._loads.again(ModelName(model))
 
     def observe(self, model: Model, digest: str, ok: bool, latency_us: int) -> None:
         """Count one prediction of the active bundle; only a trial takes notice."""
@@ -212,6 +227,12 @@ class Installer:
             return
         self._updating.at_once(model)
         self._course.advance(model, begun, Event.OFFERED)
+
+    def _try_again(self, model: ModelName) -> None:
+        """Let an offer that was refused for what lacked go the whole way again; that is no attempt of its own."""
+        install = self._installs[model]
+        self._updating.at_once(model)
+        self._course.advance(model, replace(install, failures=0).because("", ""), Event.OFFERED)
 
     def _start_when_open(self, model: ModelName) -> None:
         install = self._installs[model]

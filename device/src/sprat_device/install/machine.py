@@ -1,7 +1,7 @@
 """The install of one offer: idle -> fetching -> staged -> checked -> trial -> confirmed | reverted.
 
 The table is the module. `refused` is reached from any phase before trial, never after. The newest offer wins from
-every phase; a trial is reverted first. A pair that is not in the table is a fault of the caller and raises. Effects are idempotent: the caller
+every phase; a trial is reverted first. A trial that cannot begin for what the machine lacks is put off: back to `checked`. A pair that is not in the table is a fault of the caller and raises. Effects are idempotent: the caller
 persists the new phase first, then performs them, and performs those of the phase again at boot.
 """
 
@@ -65,6 +65,7 @@ TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, tuple[Effect, ...]]]] = {
     (Phase.CHECKED, Event.CANCELLED): _GIVEN_UP,
     (Phase.TRIAL, Event.PROVEN): (Phase.CONFIRMED, (Effect.RAISE_FLOOR, Effect.CLEAN)),
     (Phase.TRIAL, Event.DISPROVEN): (Phase.REVERTED, (Effect.SWAP_BACK, Effect.CLEAN)),
+    (Phase.TRIAL, Event.TRY_LATER): (Phase.CHECKED, (Effect.SWAP_BACK,)),
     (Phase.TRIAL, Event.CANCELLED): (Phase.REVERTED, (Effect.SWAP_BACK, Effect.CLEAN)),
     **{
         (phase, Event.OFFERED): (Phase.FETCHING, (Effect.UPDATE,))

@@ -1,4 +1,7 @@
-"""The slots of all models as the agent holds them: in memory, and on the disk before anything follows from them."""
+"""The slots of all models as the agent holds them: in memory, and on the disk before anything follows from them.
+
+A kept bundle that does not load steps aside, in memory alone: the spare stands in, and a restart tries the bundle again.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ class Pairs:
         self._files = files
         self._slots = Slots(files, state)
         self._pairs: dict[ModelName, Pair] = {}
+        self._aside: dict[ModelName, Digest] = {}
 
     def load(self, models: Iterable[ModelName]) -> None:
         """Read them all."""
@@ -25,8 +29,10 @@ class Pairs:
         self._pairs = {model: self._slots.load(model) for model in models}
 
     def of(self, model: ModelName) -> Pair:
-        """Return the slots of a model; empty for one that this device does not run."""
-        return self._pairs.get(model, Pair())
+        """Return the slots of a model as they answer; empty for one that this device does not run."""
+        pair = self._held(model)
+        steps_aside = pair.active is not None and pair.active.bundle == self._aside.get(model)
+        return Pair(pair.spare, pair.active) if steps_aside else pair
 
     def active(self, model: ModelName) -> tuple[Installed, Path] | None:
         """Return the bundle that shall answer and where it stands."""
@@ -34,29 +40,45 @@ class Pairs:
         return (active, self._slots.path(active.bundle)) if active else None
 
     def flip(self, model: ModelName, new: Installed) -> None:
-        """Make a bundle active; repeating it changes nothing."""
+        """Make a bundle active beside what answers now; repeating it changes nothing."""
         self._set(model, self.of(model).flipped(new))
+        self._aside.pop(model, None)
 
     def swap_back(self, model: ModelName, failed: Installed) -> None:
         """Go back to the spare where `failed` is active; repeating it changes nothing."""
-        self._set(model, self.of(model).swapped_back(failed))
+        self._set(model, self._held(model).swapped_back(failed))
 
-    def give_way(self, model: ModelName, bundle: str) -> None:
-        """Go back to the spare, where there is one, from a kept bundle that no longer loads."""
-        pair = self.of(model)
-        if pair.active and pair.active.bundle == bundle and pair.spare:
-            self.swap_back(model, pair.active)
+    def kept(self, model: ModelName) -> Installed | None:
+        """Return the bundle that shall answer, even while the spare stands in for it."""
+        return self._held(model).active
+
+    def step_aside(self, model: ModelName) -> bool:
+        """Let the spare answer for the kept bundle; tell whether there is one, and it did not do so before."""
+        pair = self._held(model)
+        if pair.active is None or pair.spare is None or self._aside.get(model) == pair.active.bundle:
+            return False
+        self._aside[model] = pair.active.bundle
+        return True
+
+    def step_back(self, model: ModelName) -> None:
+        """Let the kept bundle answer again."""
+        self._aside.pop(model, None)
+
+    def settle(self, model: ModelName) -> None:
+        """Keep on the disk, too, what answers now."""
+        self._set(model, self.of(model))
+        self._aside.pop(model, None)
 
     def restore(self, model: ModelName, kept: Installed) -> bool:
         """Make a confirmed bundle active where the slots were lost and its file is there; tell whether that was so."""
-        lost = self.of(model) == Pair() and self._files.exists(self._slots.path(kept.bundle))
+        lost = self._held(model) == Pair() and self._files.exists(self._slots.path(kept.bundle))
         if lost:
             self.flip(model, kept)
         return lost
 
     def leave_missing(self, model: ModelName) -> Digest | None:
         """Go back from an active bundle whose file is gone, and return its digest."""
-        active = self.of(model).active
+        active = self._held(model).active
         if active is None or self._files.exists(self._slots.path(active.bundle)):
             return None
         self.swap_back(model, active)
@@ -67,7 +89,10 @@ class Pairs:
         held = {one.bundle for pair in self._pairs.values() for one in (pair.active, pair.spare) if one}
         self._slots.keep_only(held | set(worked_on))
 
+    def _held(self, model: ModelName) -> Pair:
+        return self._pairs.get(model, Pair())
+
     def _set(self, model: ModelName, pair: Pair) -> None:
-        if pair != self.of(model):
+        if pair != self._held(model):
             self._slots.store(model, pair)
             self._pairs[model] = pair

@@ -21,6 +21,7 @@ from sprat_device.contract.twin import Installed, InstallReport, Offer
 from sprat_device.install.failing import counted, reason_of
 from sprat_device.install.looks import BUSY
 from sprat_device.install.machine import UPDATING, Event, step
+from sprat_device.install.mending import Mending, mendable
 from sprat_device.install.record import Install, Records
 from sprat_device.install.roles import shadow_of
 from sprat_device.install.slots import Slots
@@ -31,12 +32,20 @@ class ShadowInstalls:
     """The installs of all shadows; the updater is the one that the installs of answering bundles use."""
 
     def __init__(
-        self, state: Path, files: Files, updating: Updating, *, settings: InstallSettings, clean: Callable[[], None]
+        self,
+        state: Path,
+        files: Files,
+        updating: Updating,
+        mending: Mending,
+        *,
+        settings: InstallSettings,
+        clean: Callable[[], None],
     ) -> None:
         self._files = files
         self._slots = Slots(files, state)
         self._records = Records(files, state)
         self._updating = updating
+        self._mending = mending
         self._settings = settings
         self._clean = clean
         self._installs: dict[ModelName, Install] = {}
@@ -53,6 +62,8 @@ class ShadowInstalls:
             gone = install.installed and not self._files.exists(self._slots.path(install.installed.bundle))
             if gone and install.phase in (Phase.STAGED, Phase.CHECKED):
                 self._store(model, replace(install, phase=Phase.FETCHING))
+            elif install.installed and mendable(install):
+                self._mending.found(shadow_of(model), install.installed)
 
     def offer(self, model: ModelName, offer: Offer | None) -> None:
         """Take an offer, or that there is none any more; the same one again changes nothing."""
@@ -73,9 +84,14 @@ class ShadowInstalls:
             self._begin(model, offer, install, attempts=install.attempts + 1 if same else 1)
 
     def follow(self) -> None:
-        """Take over what the updater wrote."""
+        """Take over what the updater wrote, and let what was refused for what lacked go the whole way again."""
         for model in self._installs:
             self._follow(model)
+            install = self._installs[model]
+            if self._mending.due(shadow_of(model), install):
+                self._updating.at_once(shadow_of(model))
+                phase, _ = step(install.phase, Event.OFFERED)
+                self._store(model, replace(install, phase=phase, failures=0).because("", ""))
 
     def waiting(self) -> list[ModelName]:
         """Return the keys for which the updater has work."""

@@ -65,6 +65,7 @@ class Slots:
 
     def store(self, model: str, pair: Pair) -> None:
         """Write a model's slots durably."""
+        self._files.make_folder(self._folder)  # somebody may have removed it while the agent runs
         document = {"schema": SCHEMA, **asdict(pair)}
         self._files.write_atomic(self._folder / f"{model}.json", json.dumps(document, sort_keys=True).encode())
 
@@ -79,7 +80,8 @@ class Slots:
     def keep_only(self, bundles: Iterable[str]) -> None:
         """Remove every bundle and part that is not among `bundles`."""
         kept = {name for bundle in bundles for name in (f"{bundle}.sprat", f"{bundle}.part")}
-        gone = [path for path in self._files.list(self.bundles) if path.name not in kept]
+        there = self._files.list(self.bundles) if self._files.exists(self.bundles) else []
+        gone = [path for path in there if path.name not in kept]
         for path in gone:
             self._files.unlink(path)
         if gone:

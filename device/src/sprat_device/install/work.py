@@ -174,6 +174,8 @@ def _check(offer: Offer, install: Install, ports: Ports) -> tuple[Install, Event
     if done.returncode in KILLED:
         raise TryLater("check was killed, as the kernel does where memory runs out", Reason.OUT_OF_MEMORY)
     result = _result(done)
+    if result.get("reason") == Reason.NO_FLASH:  # room comes back, and what was fetched stays meanwhile
+        raise TryLater(str(result.get("detail")), Reason.NO_FLASH)
     if done.returncode or result.get("ok") is not True:
         said = str(result.get("reason") or "")
         reason = Reason(said) if said in set(Reason) else Reason.CHECK_FAILED
@@ -194,6 +196,8 @@ def _result(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     if isinstance(result, dict):
         return result
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if said and said[-1].startswith("MemoryError"):
+        raise TryLater("check ran out of memory", Reason.OUT_OF_MEMORY)
     return {"detail": f"check ended with code {done.returncode}: {said[-1] if said else 'it said nothing'}"}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,13 @@ def test_a_cache_without_room_is_the_machines_fault_and_not_the_bundles(
             _extracted(opened, tmp_path / "cache")
     assert _reason(found.value) is Reason.NO_FLASH
     assert _reason(MachineLacks("no runtime")) is Reason.WRONG_RUNTIME
+
+
+def test_a_check_on_a_machine_where_no_file_can_be_written_blames_the_disk(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "from pathlib import Path; from sprat_device.inference.check import check\n"
+        "found = check(Path(sys.argv[1])); print(found.reason, found.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.sprat")], capture_output=True, check=True)
+    assert done.stdout.split() == [b"no-flash", b"4"]
