@@ -7,13 +7,21 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.installs import MODEL, RUNTIMES, Board, check_that_says, offer_of
 from tests.samples import NOW, Publisher, bundle
+from tests.unit.device.inference.bundles import KeptRecords, session
 
+from sprat_device.agent.streams import Streams
+from sprat_device.board.clock import SystemClock
+from sprat_device.board.settings import DeviceSettings, InputSettings
+from sprat_device.contract.errors import MachineLacks
+from sprat_device.contract.ids import Digest
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Offer
+from sprat_device.inference.session import Session
 from sprat_device.install.fit import Machine
 from sprat_device.install.record import OFFLINE
 
@@ -290,6 +298,47 @@ def test_the_same_bundle_by_another_rollout_is_not_confirmed_unproven(world: Wor
     assert board.record.phase is Phase.FETCHING
     board.run_until_trial()
     assert (board.record.phase, active(board)) == (Phase.TRIAL, world.offers[1].bundle)
+
+
+def test_the_streams_go_on_with_the_spare_and_take_the_kept_one_up_again(
+    world: World, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spare is loaded once: while the kept one is tried in vain, it goes on answering."""
+    opened, room = list[str](), False
+
+    def open_session(path: Path, **_named: object) -> Session:
+        opened.append(path.stem)
+        if path.stem == world.offers[1].bundle and not room:
+            raise MachineLacks("the cache cannot hold it")
+        return session(digest=Digest(path.stem))
+
+    monkeypatch.setattr(Session, "open", open_session)
+    rows = board.state / "rows.npy"
+    np.save(rows, np.full((4, 3), 0.5, np.float32))
+    settings = replace(
+        DeviceSettings(), inputs=(InputSettings(MODEL, "replay", path=str(rows), rate_hz=50.0, loop=True),)
+    )
+    streams = Streams(board.state, settings, SystemClock(), KeptRecords(), board.installer)  # type: ignore[arg-type]
+    one, two = world.offers[0].bundle, world.offers[1].bundle
+
+    def later() -> None:
+        board.clock.advance(DAY_S)
+        for _ in range(3):
+            board.installer.tick()
+            streams.follow_slots()
+
+    streams.follow_slots()
+    streams.follow_slots()
+    assert opened == [two, one]
+    later()
+    assert opened == [two, one, two]
+    assert active(board) == one
+    room = True
+    later()
+    later()
+    assert opened == [two, one, two, two]
+    assert active(board) == two
+    assert streams.stop(5) == []
 
 
 # What somebody removed

@@ -238,13 +238,14 @@ class Streams:
         Returns why one that answered until now does no longer, empty where all of them go on.
         """
         lost = ""
+        before, model.loaded = model.loaded, None  # a defect on the way leaves some with the one, some with the other
         for stream in model.streams:
             answered = stream.worker is not None and not stream.unfit
             if not self._take_up(stream, model, session, installed) and answered:
                 lost = lost or stream.unfit
         unfit = [stream.unfit for stream in model.streams if stream.unfit]
         if unfit and len(unfit) == len(model.streams):
-            model.loaded = model.loaded or (session, installed)  # else the one before answers on, or again
+            model.loaded = before or (session, installed)  # else the one before answers on, or again
             raise WrongUse(unfit[0])
         model.loaded = session, installed
         self._answers(model, session, installed)
