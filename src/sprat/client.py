@@ -7,6 +7,7 @@ What the hub refuses comes back as the same family of error that it raised there
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,7 @@ from sprat.errors import HubUnreachable, Refused, SpratError, WrongUse
 
 _TIMEOUT_S: Final = 30.0
 _UPLOAD_TIMEOUT_S: Final = 300.0
+_LOOKS_S: Final = 0.2
 _PAGE: Final = 10_000
 _SUMMED: Final = ("produced", "stored", "quarantined", "evicted", "damaged", "duplicates", "missing", "surplus")
 
@@ -116,6 +118,22 @@ class HubClient:
         """Tune a device's telemetry and log level, and switch its inputs `on` or `off`."""
         wanted = {"detail": detail, "daily_bytes": daily_bytes, "log_level": log_level, "inputs": dict(inputs or {})}
         return self._document("PUT", f"/api/devices/{_name(device)}/settings", json=wanted)
+
+    def await_applied(self, device: str, desired: Document, *, timeout_s: float) -> Document | None:
+        """Wait until a device tells that it holds a desired twin, and return what it reported; None if it does not in time.
+
+        A device that is not connected is not waited for.
+        """
+        until = time.monotonic() + timeout_s
+        while (found := self.device(device))["online"]:
+            told: Document = found["reported"] or {}
+            same = told.get("applied_incarnation") == desired["incarnation"]
+            if same and told.get("applied_version", 0) >= desired["version"]:
+                return told
+            if time.monotonic() >= until:
+                return None
+            time.sleep(_LOOKS_S)
+        return None
 
     def set_maintenance(
         self,

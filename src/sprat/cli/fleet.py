@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Final
 
 import typer
 
 from sprat.cli.connection import HubOption, age, connect, labels_of
 from sprat.cli.output import JsonFlag, Output, QuietFlag, noun
-from sprat.errors import WrongUse
+from sprat.errors import Refused, WrongUse
+from sprat_device.contract import last_errors
 
 app = noun()
+_ANSWERS_S: Final = 5.0
 
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="name=value; may be repeated.")]
 
@@ -63,6 +66,8 @@ def show(device: str, hub: HubOption = None, json: JsonFlag = False, quiet: Quie
         lines.append(f"  {model}: {_slot(told)}; last offer {install['release_seq']} {install['phase']}{reason}")
     for lane, kept in reported.get("ledger", {}).items():
         lines.append(f"  {lane}: " + ", ".join(f"{name} {kept[name]}" for name in kept if name != "epoch"))
+    lines += [f"  the wish for {part} is refused: {why}" for part, why in reported.get("refused", {}).items()]
+    lines += _errors(reported.get("errors", ()), now_us)
     Output(json, quiet).result(found, *lines)
 
 
@@ -102,15 +107,26 @@ def set_(
 ) -> None:
     """Tune a device through its desired twin.
 
-    What is left out goes back to the device's own setting.
+    What is left out goes back to the device's own setting. A device that is online is waited for, for some seconds; what
+    it refuses is told with the remedy, exit code 1.
 
     Example: sprat fleet set kitchen --detail summary
     """
+    switched = dict(map(_switch, inputs or []))
     with connect(hub) as client:
         after = client.set_settings(
-            device, detail=detail, daily_bytes=daily_bytes, log_level=log_level, inputs=dict(map(_switch, inputs or []))
+            device, detail=detail, daily_bytes=daily_bytes, log_level=log_level, inputs=switched
         )
-    Output(json, quiet).result(after, f"{device}: desired version {after['version']}")
+        told = client.await_applied(device, after, timeout_s=_ANSWERS_S)
+    asked = {name for name, given in (("inputs", switched), ("log_level", log_level)) if given}
+    refused = {part: why for part, why in (told or {}).get("refused", {}).items() if part in asked}
+    when = "applied" if told else "the device has not answered yet; it follows when it is connected"
+    Output(json, quiet).result(
+        {**after, "applied": told is not None, "refused": refused},
+        *([] if refused else [f"{device}: desired version {after['version']}, {when}"]),
+    )
+    if refused:
+        raise Refused("refused-by-device", "; ".join(f"{device}: {part}: {why}" for part, why in refused.items()))
 
 
 def _switch(given: str) -> tuple[str, str]:
@@ -147,6 +163,19 @@ def hours(
     asked = after["maintenance"]
     said = "; ".join([*asked.get("windows", ()), *(f"not {one}" for one in asked.get("blackouts", ()))])
     Output(json, quiet).result(after, f"{device}: {said or 'no window'}, desired version {after['version']}")
+
+
+def _errors(errors: Iterable[Mapping[str, Any]], now_us: int) -> Iterator[str]:
+    """Write the device's last errors with their remedies; times are of the device's clock."""
+    for at, told in enumerate(errors):
+        if not at:
+            yield "  last errors, the newest first:"
+        error = last_errors.parse(told, "error")
+        place, said = f" at {error.at}" if error.at else "", f": {error.detail}" if error.detail else ""
+        often = f"{error.count} times, last" if error.count > 1 else "once,"
+        yield f"    {error.code}{place}, {often} {age(error.last_us, now_us)}{said}"
+        if error.remedy:
+            yield f"      {error.remedy}"
 
 
 def _state(device: dict[str, Any]) -> str:

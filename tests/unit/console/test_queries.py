@@ -113,6 +113,10 @@ def test_the_twin_differs_until_the_device_tells_what_is_wanted() -> None:
     assert all(line.same for line in done)
     other_store = twin_lines(row(told(runs_new, applied_incarnation="old", applied_version=4), desired))
     assert not other_store[0].same
+    refuses = twin_lines(row(told(refused={"inputs": "remote.inputs is off"}), desired))
+    assert [(line.told, line.same) for line in refuses if line.what == "inputs"] == [
+        ("refused: remote.inputs is off", False)
+    ]
 
 
 def held(**changes: object) -> LedgerRow:

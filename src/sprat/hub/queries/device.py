@@ -131,6 +131,7 @@ def twin_lines(row: DeviceRow) -> tuple[TwinLine, ...]:
         runs = f"release {state.running.release_seq} · {state.running.bundle[:8]}" if state.running else "nothing"
         lines.append(TwinLine(state.model, wanted or runs, runs))
     if told:
+        lines += [TwinLine(part, "as wished", f"refused: {why}") for part, why in told.refused.items()]
         lines.append(TwinLine("channel", row.device.channel, told.channel or row.device.channel))
     return tuple(lines)
 
