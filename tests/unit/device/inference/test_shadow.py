@@ -155,13 +155,13 @@ class Kept:
 class Rig:
     """A shadow, and a loop's thread that goes on showing readings to it."""
 
-    def __init__(self, folder: Path, what: str, **settings: Any) -> None:
+    def __init__(self, folder: Path, what: str, *, runtime: RuntimeSettings | None = None, **settings: Any) -> None:
         self.recorder = Kept()
         self.offered: list[Offered] = []
         usual = ShadowSettings(cpu_share=1.0, memory_bytes=128 * 1024 * 1024, timeout_s=30.0)
         ports = Ports(
             settings=replace(usual, **settings), clock=SystemClock(ClockState.SYNCHRONISED), recorder=self.recorder,
-            cache=folder, runtime=RuntimeSettings(), interval_s=3600, on_disagreement=self.offered.append,
+            cache=folder, runtime=runtime or RuntimeSettings(), interval_s=3600, on_disagreement=self.offered.append,
         )  # fmt: skip
         self.shadow = Shadow(MODEL, SHADOW, folder / f"{what}.sprat", ports, delays_s=(0.05,))
         self.session = SESSION
@@ -266,6 +266,55 @@ def test_a_shadow_that_goes_wrong_is_begun_again_and_then_given_up(
     assert one.shadow.standing.starts == 2
     assert one.shadow.pid == 0
     assert one.stop().starts == 2
+
+
+def test_a_process_that_lived_long_enough_has_its_deaths_forgotten(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sprat_device.inference.shadowing.shadow._HELD_US", 0)
+    one = rig("die-3", starts=2)
+    one.until(lambda: one.shadow.standing.starts >= 4)
+    one.stop()
+
+
+def test_its_process_ends_with_the_agent_even_where_it_hangs(tmp_path: Path) -> None:
+    # The agent is a process of its own here, and killed; the shadow hangs, and never sees that its socket is closed.
+    agent = (
+        "import sys, pathlib; from sprat_device.inference.shadowing import process as p; "
+        "from sprat_device.board.settings import RuntimeSettings as R; "
+        "from sprat_device.board.settings.shadow import ShadowSettings as S; "
+        f"p._PROGRAM = 'tests.unit.device.inference.bad_shadow'; f = pathlib.Path({str(tmp_path)!r}); "
+        "s = p.ShadowProcess(f / 'hang-1.sprat', f, S(), runtime=R(), stopping=lambda: False); s.load(); "
+        "print(s.pid, flush=True); s.ask({}, reset=False)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", agent], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    shadow = int(parent.stdout.readline())
+    assert _lives(shadow)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + LONG_S
+    while _lives(shadow):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process runs; one that nobody has reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_its_process_has_one_thread_whatever_the_active_bundle_has(rig: Callable[..., Rig]) -> None:
+    one = rig("good", runtime=RuntimeSettings(threads=4, onnx_inter_threads=2, cache_entries=100))
+    one.until(lambda: one.shadow.standing.state == "running")
+    words = Path(f"/proc/{one.shadow.pid}/cmdline").read_text().split("\0")
+    told = json.loads(words[words.index("--runtime") + 1])
+    assert (told["threads"], told["onnx_inter_threads"], told["cache_entries"]) == (1, 1, 0)
+    one.stop()
 
 
 def test_a_bundle_that_cannot_be_run_is_not_tried_again(rig: Callable[..., Rig]) -> None:
