@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from sprat_device.contract.errors import ContractError
@@ -85,7 +85,7 @@ def seal(header: FrameHeader, body: bytes) -> bytes:
         raise ContractError(
             f"frame of {header.count} records and {len(body)} bytes: expected 1-{MAX_RECORDS} records and at most {limit} bytes"
         )
-    head = _pack(replace(header, body_size=len(body)), crc=0)
+    head = _pack(header, body_size=len(body), crc=0)
     return head[:-_CRC_SIZE] + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
 
 
@@ -131,10 +131,10 @@ def peek(raw: bytes | memoryview) -> tuple[FrameHeader, int]:
     return header, header_size
 
 
-def _pack(header: FrameHeader, *, crc: int) -> bytes:
+def _pack(header: FrameHeader, *, body_size: int, crc: int) -> bytes:
     ledger = header.ledger
     return _LAYOUT.pack(
         MAGIC, MAJOR, MINOR, _LANES.index(header.lane), _CLOCKS.index(header.clock), HEADER_SIZE, 0, header.count,
         header.epoch, header.seq, header.boot_id, header.mono_first_us, header.mono_last_us, header.wall_first_us,
-        header.wall_last_us, ledger.produced, ledger.acked, ledger.evicted, ledger.damaged, header.body_size, crc,
+        header.wall_last_us, ledger.produced, ledger.acked, ledger.evicted, ledger.damaged, body_size, crc,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import numpy as np
@@ -42,15 +42,14 @@ class Origin:
     """The input's name in the device's settings; empty for a model's only one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answer of a session.
+class Prediction(NamedTuple):
+    """One answer of a session; a tuple, since one is made for every reading.
 
     `index` is the source's running number, `outputs` the scores of a classifier (shape [classes]) or the values of a
     regressor, `label` the position of the winning class or NO_LABEL; times in microseconds.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # in place of tuple.index, which nobody asks
     mono_us: int
     wall_us: int
     label: int
@@ -84,17 +83,14 @@ class Row:
 
 def encode_predictions(origin: Origin, predictions: Sequence[Prediction], *, scores: bool) -> bytes:
     """Encode predictions of one bundle; `scores` says that outputs are probabilities (float16 is enough for them)."""
-    index = np.fromiter((p.index for p in predictions), np.int64, len(predictions))
-    mono = np.fromiter((p.mono_us for p in predictions), np.int64, len(predictions))
-    outputs = np.stack([p.outputs for p in predictions]).astype("<f2" if scores else "<f4")
+    index, mono_us, _wall_us, label, outputs, latency_us = zip(*predictions, strict=True)
+    rows = np.concatenate(outputs).reshape(len(predictions), -1)
     columns = {
-        "index": _column(_differences(index)),
-        "mono_us": _column(_differences(mono)),
-        "label": _column(np.fromiter((p.label for p in predictions), "<i2", len(predictions))),
-        "latency_us": _column(
-            np.fromiter((min(p.latency_us, 2**32 - 1) for p in predictions), "<u4", len(predictions))
-        ),
-        "outputs": _column(outputs),
+        "index": _column(_differences(np.array(index, np.int64))),
+        "mono_us": _column(_differences(np.array(mono_us, np.int64))),
+        "label": _column(np.array(label, "<i2")),
+        "latency_us": _column(np.minimum(np.array(latency_us, np.int64), 2**32 - 1).astype("<u4")),
+        "outputs": _column(rows.astype("<f2" if scores else "<f4")),
     }
     return _compress({
         "schema": SCHEMA, "model": origin.model, "release_seq": origin.release_seq, "bundle": origin.bundle,

@@ -1,7 +1,8 @@
 """How many readings of many values are looked at, beside the model that answers on the same processor.
 
-A short reading always is. Of images and sound so many are that half a million values a second are looked at (a token
-bucket of values): shares of bins need no more, and what is rare is rare in the others too.
+A short reading always is. Of images and sound so many are that half a million values a second are looked at: shares of
+bins need no more, and what is rare is rare in the others too. A token bucket keeps count, as the one moment until which
+all that was looked at is paid (virtual scheduling, ITU-T I.371).
 """
 
 from __future__ import annotations
@@ -16,18 +17,13 @@ class Looks:
     """The bucket of one input's readings, each of `size` values."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._credit = self._most = float(max(size, VALUES_PER_S))
-        self._credited_us = 0
+        self._cost_us = size * 1e6 / VALUES_PER_S if size > SHORT else 0.0
+        self._allowance_us = max(0.0, 1e6 - self._cost_us)
+        self._paid_until_us = 0.0
 
     def afford(self, mono_us: int) -> bool:
         """Tell whether a reading of this time may be looked at, and if so count it."""
-        if self._size <= SHORT:
-            return True
-        passed_s = max(0, mono_us - self._credited_us) / 1e6
-        self._credited_us = mono_us
-        self._credit = min(self._most, self._credit + passed_s * VALUES_PER_S)
-        if self._credit < self._size:
+        if mono_us < self._paid_until_us - self._allowance_us:
             return False
-        self._credit -= self._size
+        self._paid_until_us = max(self._paid_until_us, mono_us) + self._cost_us
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from sprat_device.contract.manifest import Manifest
 from sprat_device.contract.phases import Reason
@@ -30,7 +29,7 @@ def _prepared(wanted: dict[str, Plan]) -> Preparing:
         try:
             done = {name: plan.run(reading.inputs[name]) for name, plan in wanted.items() if name in reading.inputs}
         except StepFailed as exc:
-            return replace(reading, fault=Fault(Reason.INPUT_SHAPE, str(exc)))
-        return replace(reading, inputs={**reading.inputs, **done}, raw=reading.inputs)
+            return reading._replace(fault=Fault(Reason.INPUT_SHAPE, str(exc)))
+        return reading._replace(inputs={**reading.inputs, **done}, raw=reading.inputs)
 
     return prepare

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,16 +19,14 @@ from sprat_device.inference.sources.reading import Inputs
 
 
 class Tally:
-    """Gathers single figures in blocks and sketches a block at once: the hot path only stores numbers."""
+    """Gathers answers in blocks and sketches a block at once: the hot path only stores references."""
 
     def __init__(self, session: Session, *, since_us: int, drift: DriftSettings | None = None) -> None:
         self.shift = Shift(session.baseline, drift or DriftSettings())
         self._scores = session.scores
         self._drift = Drift(session.manifest, session.baseline)
-        self._answers: list[npt.NDArray[np.float32]] = []
-        self._latencies = np.zeros(BLOCK)
-        self._confidences = np.zeros(BLOCK)
-        self._filled = 0
+        self._answers: list[tuple[int, npt.NDArray[np.float32]]] = []
+        self._latencies: list[int] = []
         self._begin(since_us)
 
     def _begin(self, since_us: int) -> None:
@@ -39,17 +39,9 @@ class Tally:
 
     def predicted(self, inputs: Inputs, answer: Answer, latency_us: int, mono_us: int) -> None:
         """Count one prediction, and the reading of that time which it answers."""
-        self._predictions += 1
-        label = answer.label
-        if label != NO_LABEL and (label in self._classes or len(self._classes) < MAX_CLASSES):
-            self._classes[label] = self._classes.get(label, 0) + 1
-        self._latencies[self._filled] = latency_us
-        if self._scores:
-            # The label is the highest score's position.
-            self._confidences[self._filled] = answer.outputs[label]
-        self._answers.append(answer.outputs)
-        self._filled += 1
-        if self._filled == BLOCK:
+        self._answers.append(answer[:2])  # without its embedding: of that the drift keeps a block that is bounded
+        self._latencies.append(latency_us)
+        if len(self._answers) == BLOCK:
             self._sketch()
         self._drift.add(inputs, mono_us, answer.embedding)
 
@@ -82,11 +74,18 @@ class Tally:
         return summary
 
     def _sketch(self) -> None:
-        if not self._filled:
+        if not self._answers:
             return
-        self._latency.add_many(self._latencies[: self._filled])
+        labels, outputs = zip(*self._answers, strict=True)
+        rows = np.concatenate(outputs).reshape(len(outputs), -1)
+        self._predictions += len(rows)
+        for label, times in Counter(labels).items():
+            if label != NO_LABEL and (label in self._classes or len(self._classes) < MAX_CLASSES):
+                self._classes[label] = self._classes.get(label, 0) + times
+        self._latency.add_many(np.array(self._latencies))
         if self._scores:
-            self._confidence.add_many(self._confidences[: self._filled])
-        self._drift.add_answers(np.stack(self._answers))
+            # The label is the highest score's position.
+            self._confidence.add_many(rows[np.arange(len(rows)), labels])
+        self._drift.add_answers(rows)
         self._answers.clear()
-        self._filled = 0
+        self._latencies.clear()

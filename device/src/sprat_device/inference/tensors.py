@@ -48,9 +48,6 @@ class InputSlot:
             for place, known in enumerate(spec.codes)
             if known
         ]
-        # The reduction that leaves NaN out, where a missing value is the model's own to fill.
-        self._smallest = np.fmin.reduce if spec.missing_allowed else np.minimum.reduce
-        self._largest = np.fmax.reduce if spec.missing_allowed else np.maximum.reduce
         self._missing_allowed = spec.missing_allowed
         # Floats may lose precision on their way in; integers must not lose their upper bits.
         self._casting: Literal["same_kind", "safe"] = "same_kind" if self.dtype.kind == "f" else "safe"
@@ -65,13 +62,20 @@ class InputSlot:
             return self._text_reason(reading)
         if reading.dtype != self.dtype and not np.can_cast(reading.dtype, self.dtype, self._casting):
             return Reason.INPUT_DTYPE
-        # Two reductions answer all: a NaN comes through min() and max().
-        low, high = self._smallest(reading, axis=None), self._largest(reading, axis=None)
+        low, high = self._ends(reading)
         if not (math.isfinite(low) and math.isfinite(high)):
             nothing = self._missing_allowed and math.isnan(low)
             return None if nothing else Reason.INPUT_NON_FINITE
         fits = self._lowest <= low and high <= self._highest and (not self._codes or self._is_known(reading))
         return None if fits else Reason.INPUT_RANGE
+
+    def _ends(self, reading: npt.NDArray[Any]) -> tuple[float, float]:
+        """Return the least and the greatest value: not a number if any is none, or only if all are, where one may miss."""
+        if self._missing_allowed:
+            return np.fmin.reduce(reading, axis=None), np.fmax.reduce(reading, axis=None)
+        # Places cost a third of what the reductions do; that of the first NaN comes before any other.
+        flat = reading.ravel()
+        return flat.item(flat.argmin()), flat.item(flat.argmax())
 
     def _is_known(self, reading: npt.NDArray[Any]) -> bool:
         """Tell whether every code is one of the data: a model answers another as if it lay between two that it knows."""
@@ -116,7 +120,7 @@ def reading_dtype(spec: TensorSpec) -> np.dtype[Any]:
 def values(spec: TensorSpec) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
     """Return what brings a raw output into its unit."""
     if spec.scale == 0:
-        return lambda tensor: tensor.astype(np.float32, copy=False)
+        return (lambda tensor: tensor) if spec.dtype == "float32" else lambda tensor: tensor.astype(np.float32)
     scale, zero_point = np.float32(spec.scale), np.float32(spec.zero_point)
     if spec.dtype not in ("int8", "uint8"):
         return lambda tensor: (tensor.astype(np.float32) - zero_point) * scale

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, cast
 
 from sprat_device.contract.frame import MAX_BODY, MAX_RECORDS
 from sprat_device.contract.phases import ClockState, Lane
@@ -12,12 +13,12 @@ from sprat_device.telemetry.draft import Draft
 
 _PLAIN_LIMIT: Final = MAX_BODY - 4096
 """Counted before compression, which may only make a frame smaller than it had to be; the rest is for names."""
+_PREDICTIONS: Final = Lane.PREDICTIONS
 _PREDICTION_BYTES: Final = 26
 """Index, time, label and latency of one prediction at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(NamedTuple):
     """A record on its way from the inference loop to a frame; `size` in bytes before compression."""
 
     lane: Lane
@@ -29,9 +30,8 @@ class Handed:
     @classmethod
     def of_prediction(cls, origin: Origin, prediction: Prediction, *, scores: bool) -> Handed:
         """Wrap a prediction."""
-        width = 2 if scores else 4
-        size = _PREDICTION_BYTES + width * prediction.outputs.size
-        return cls(Lane.PREDICTIONS, prediction, size, origin, scores)
+        size = _PREDICTION_BYTES + (2 if scores else 4) * prediction.outputs.size
+        return cls(_PREDICTIONS, prediction, size, origin, scores)
 
 
 @dataclass(slots=True)
@@ -45,15 +45,17 @@ class OpenFrame:
     size: int = 0
     records: list[Prediction | Row] = field(default_factory=list)
 
-    def takes(self, handed: Handed) -> bool:
-        """Tell whether a record may still join."""
-        same = (handed.origin, handed.scores) == (self.origin, self.scores)
-        return same and len(self.records) < MAX_RECORDS and self.size + handed.size <= _PLAIN_LIMIT
-
-    def add(self, handed: Handed) -> None:
-        """Take a record."""
-        self.records.append(handed.record)
-        self.size += handed.size
+    def fill(self, handed: Sequence[Handed]) -> int:
+        """Take records of this lane as long as they may join; return how many did. An empty frame takes the first."""
+        room, mine = MAX_RECORDS - len(self.records), (self.origin, self.scores)
+        for place, one in enumerate(handed[:room]):
+            size = self.size + one.size
+            # A tuple compares objects that are the very same, as they nearly always are, at once.
+            if self.records and (size > _PLAIN_LIMIT or (one.origin, one.scores) != mine):
+                return place
+            self.records.append(one.record)
+            self.size = size
+        return min(room, len(handed))
 
     def due(self, now_us: int, *, interval_us: int) -> bool:
         """Tell whether the frame must close now."""
@@ -61,12 +63,10 @@ class OpenFrame:
 
     def draft(self, *, boot_id: bytes, clock: ClockState) -> Draft:
         """Encode what was taken."""
-        predictions = [record for record in self.records if isinstance(record, Prediction)]
-        rows = [record for record in self.records if isinstance(record, Row)]
         body = (
-            encode_rows(rows)
+            encode_rows(cast("list[Row]", self.records))
             if self.origin is None
-            else encode_predictions(self.origin, predictions, scores=self.scores)
+            else encode_predictions(self.origin, cast("list[Prediction]", self.records), scores=self.scores)
         )
         first, last = self.records[0], self.records[-1]
         return Draft(

@@ -53,6 +53,7 @@ class LaneLog:
         self._acks_unsaved = 0
         self._unsaved = False
         """Frames were given up and no checkpoint says so: a frame whose counters do must not reach the disk before one."""
+        self._save_fails = False
 
     @classmethod
     def create(cls, files: Files, folder: Path, *, epoch: int, lane: Lane, segment_bytes: int) -> LaneLog:
@@ -78,6 +79,7 @@ class LaneLog:
                 raise
             # A worn block, which no later start can read either; which seqs it holds is not known.
             raise ContractError(f"{folder}: cannot be read ({exc})") from exc
+        log._keep_seq(saved.next_seq)
         log._cut_tail()
         return log
 
@@ -132,10 +134,6 @@ class LaneLog:
         self.next_seq += 1
         self._produced += draft.count
 
-    def sealed_size(self, draft: Draft) -> int:
-        """Return the bytes that a draft takes."""
-        return len(self._sealed(draft))
-
     def peek(self, start: int, stop: int) -> tuple[int, bytes] | None:
         """Return the first waiting frame with start <= seq < stop that can be read."""
         for segment in self.segments:
@@ -182,8 +180,12 @@ class LaneLog:
             self.save()
         except OSError as exc:
             # A full disk: make room first. A power cut right here would count these frames as damaged, not as gone.
-            _log.warning("spool: checkpoint of %s could not be written (%s), removing segments first", self.lane, exc)
-            self._unlink_given_up()
+            if not self._save_fails:  # once until it works again: a sick disk must not fill the log as well
+                _log.warning(
+                    "spool: checkpoint of %s could not be written (%s), removing segments first", self.lane, exc
+                )
+            self._save_fails = True
+            self._unlink_given_up(keep_last=not any(segment.end for segment in self.segments))
             self.save()
         else:
             self._unlink_given_up()
@@ -197,7 +199,7 @@ class LaneLog:
         self._files.write_atomic(self._folder / _STATE, state)
         self._state_bytes = len(state)
         self._acks_unsaved = 0
-        self._unsaved = False
+        self._unsaved = self._save_fails = False
 
     def close(self) -> None:
         """Write the checkpoint and let go of the files."""
@@ -267,8 +269,9 @@ class LaneLog:
         self._given_up += segments
         self._unsaved = True
 
-    def _unlink_given_up(self) -> None:
-        while self._given_up:
+    def _unlink_given_up(self, *, keep_last: bool = False) -> None:
+        """Remove files; with `keep_last` not the one from which alone a start could tell which seqs were used."""
+        while len(self._given_up) > keep_last:
             path = self._given_up[0].path
             if self._files.exists(path):
                 self._files.unlink(path)
@@ -291,6 +294,17 @@ class LaneLog:
         self.next_seq = found.next_seq
         self._produced, self._acked = found.produced, found.acked
         self._evicted, self._damaged = found.evicted, found.damaged
+
+    def _keep_seq(self, saved: int) -> None:
+        """Have the checkpoint tell the next seq where only what is cut off now could."""
+        told = max([saved, *(segment.next_seq for segment in self.segments if segment.end)])
+        if self.next_seq > told:
+            try:
+                self.save()
+            except OSError as exc:
+                _log.warning(
+                    "spool: checkpoint of %s could not be written (%s), cutting its tail first", self.lane, exc
+                )
 
     def _cut_tail(self) -> None:
         empty = [segment for segment in self.segments if not segment.end]

@@ -10,6 +10,8 @@ import threading
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from sprat_device.board.clock import Clock
@@ -28,6 +30,7 @@ from sprat_device.telemetry.writer import FrameWriter, hand_row
 
 QUEUE_RECORDS: Final = 8192
 _PASS_S: Final = 0.25
+_FULL: Final = Detail.FULL  # looking a member up in its enumeration costs as much as a record's tuple
 _log: Final = logging.getLogger(__name__)
 
 
@@ -55,10 +58,10 @@ class Recorder:
         self._kept_budget = kept_budget
         self._budget = kept_budget.load() if kept_budget else DailyBudget()
         self._budget.limit_bytes = settings.daily_bytes
-        self._hand = threading.Lock()  # guards the three below, for moments only
         self._queue: deque[Handed] = deque()
+        self._hand = threading.Lock()  # guards the two below and what leaves the queue, for moments only
         self._overflow: Counter[Lane] = Counter()
-        self._handed: Counter[Lane] = Counter()
+        self._taken: Counter[Lane] = Counter()  # by the writer, from the queue or as overflow
         self._snapshot = (spool.ledger(), Counter[Lane]())
         self._wake = threading.Event()
         self._passed = threading.Condition()
@@ -79,7 +82,7 @@ class Recorder:
 
     def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
         """Record a prediction, as far as the detail wants it."""
-        if self._detail is Detail.FULL or wanted(
+        if self._detail is _FULL or wanted(
             prediction, detail=self._detail, scores=scores, sample_every=self._settings.sample_every
         ):
             self._give(Handed.of_prediction(origin, prediction, scores=scores))
@@ -108,7 +111,8 @@ class Recorder:
         """Return the ledger of each lane, as of the writer's last pass and without waiting for the disk."""
         with self._hand:
             reports, settled = self._snapshot
-            on_hand = {lane: self._handed[lane] - settled[lane] for lane in reports}
+            given = Counter(handed.lane for handed in self._queue.copy()) + self._overflow + self._taken
+        on_hand = {lane: given[lane] - settled[lane] for lane in reports}
         return {
             str(lane): replace(report, open=on_hand[lane], produced=report.produced + on_hand[lane])
             for lane, report in reports.items()
@@ -139,13 +143,13 @@ class Recorder:
         return Row(code, self._clock.monotonic_us(), self._clock.wall_us(), detail, model, bundle)
 
     def _give(self, handed: Handed) -> None:
-        with self._hand:
-            self._handed[handed.lane] += 1
-            if len(self._queue) >= self._queue_records:
+        waiting = len(self._queue)
+        if waiting < self._queue_records:
+            self._queue.append(handed)  # no lock: a deque's ends are safe between threads
+        else:
+            with self._hand:
                 self._overflow[handed.lane] += 1
-            else:
-                self._queue.append(handed)
-        if len(self._queue) >= MAX_RECORDS:
+        if waiting >= MAX_RECORDS and not self._wake.is_set():
             self._wake.set()
 
     def _run(self) -> None:
@@ -165,11 +169,14 @@ class Recorder:
     def write(self, *, everything: bool = False) -> None:
         """Do one pass of the writer: for its thread, and for tests that need no thread."""
         with self._hand:
-            taken = list(self._queue)
-            self._queue.clear()
+            queue = [self._queue.popleft() for _ in range(len(self._queue))]
             overflow, self._overflow = self._overflow, Counter()
-        for handed in taken:
-            self._writer.take(handed)
+            taken = [(lane, list(handed)) for lane, handed in groupby(queue, attrgetter("lane"))]
+            for lane, handed in taken:
+                self._taken[lane] += len(handed)
+            self._taken.update(overflow)
+        for lane, handed in taken:
+            self._writer.take(lane, handed)
         for lane, records in overflow.items():
             self._writer.give_up(lane, records, "queue")
         self._writer.seal_due(everything=everything)
@@ -179,7 +186,7 @@ class Recorder:
         writer = self._writer
         reports = self._spool.ledger()
         with self._hand:
-            self._handed[Lane.EVENTS] += writer.gap_rows
+            self._taken[Lane.EVENTS] += writer.gap_rows
             writer.gap_rows = 0
             self._snapshot = (reports, Counter(writer.settled))
         self._spend(writer.bytes_framed)

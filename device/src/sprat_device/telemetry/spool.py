@@ -21,6 +21,7 @@ from sprat_device.board.files import Files
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.errors import ContractError, MachineLacks
 from sprat_device.contract.fields import Fields
+from sprat_device.contract.frame import HEADER_SIZE
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.twin import LaneReport
 from sprat_device.telemetry.draft import Draft, Gap
@@ -115,7 +116,7 @@ class DiskSpool:
         """Store one frame durably and return what was evicted for it."""
         with self._lock:
             log = self._lanes[draft.lane]
-            self._make_room(log.sealed_size(draft), draft.lane)
+            self._make_room(HEADER_SIZE + len(draft.body), draft.lane)
             log.append(draft)
             gaps, self._untold = tuple(self._untold), []
             return gaps

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -64,16 +64,16 @@ class FrameWriter:
         self._lost: Counter[tuple[Lane, str]] = Counter()
         self._evicted: list[Gap] = []
 
-    def take(self, handed: Handed) -> None:
-        """Put one record into its frame; a frame that is full or of another bundle is sealed first."""
-        frame = self._open.get(handed.lane)
-        if frame is not None and not frame.takes(handed):
-            self._seal(handed.lane)
-            frame = None
-        if frame is None:
-            frame = OpenFrame(handed.lane, self._clock.monotonic_us(), handed.origin, handed.scores)
-            self._open[handed.lane] = frame
-        frame.add(handed)
+    def take(self, lane: Lane, handed: Sequence[Handed]) -> None:
+        """Put records of one lane into its frame; one that is full or of another bundle is sealed, and a new one begun."""
+        while handed:
+            if (frame := self._open.get(lane)) is None:
+                first = handed[0]
+                frame = OpenFrame(lane, self._clock.monotonic_us(), first.origin, first.scores)
+                self._open[lane] = frame
+            handed = handed[frame.fill(handed) :]
+            if handed:
+                self._seal(lane)
 
     def give_up(self, lane: Lane, records: int, reason: str) -> None:
         """Count records that cannot be kept."""
@@ -123,4 +123,4 @@ class FrameWriter:
     def _tell(self, detail: dict[str, object]) -> None:
         self.gap_rows += 1
         row = Row("gap", self._clock.monotonic_us(), self._clock.wall_us(), detail)
-        self.take(hand_row(Lane.EVENTS, row))
+        self.take(Lane.EVENTS, [hand_row(Lane.EVENTS, row)])

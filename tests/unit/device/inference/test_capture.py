@@ -253,7 +253,7 @@ def test_a_capture_holds_the_reading_its_answer_and_why(tmp_path: Path) -> None:
 
 
 def test_a_capture_holds_what_came_not_what_the_bundle_made_of_it(tmp_path: Path) -> None:
-    made = replace(reading(1, 2, 3), raw={"x": np.array([100, 200, 255], np.uint8)})
+    made = reading(1, 2, 3)._replace(raw={"x": np.array([100, 200, 255], np.uint8)})
     with Rig(tmp_path) as rig:
         rig.offer(read=made)
         rig.wait()
