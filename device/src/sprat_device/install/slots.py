@@ -12,8 +12,7 @@ from typing import Final
 from sprat_device.board.files import Files
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
-from sprat_device.contract.ids import digest
-from sprat_device.contract.twin import Installed
+from sprat_device.contract.twin import Installed, parse_installed
 
 SCHEMA: Final = "sprat.slots/1"
 _LOG: Final = logging.getLogger("sprat.install")
@@ -57,7 +56,8 @@ class Slots:
             fields = Fields(json.loads(self._files.read(path)), f"slots of {model}")
             fields.schema(SCHEMA)
             return Pair(
-                fields.value("active", _installed, default=None), fields.value("spare", _installed, default=None)
+                fields.value("active", parse_installed, default=None),
+                fields.value("spare", parse_installed, default=None),
             )
         except (ValueError, ContractError) as exc:  # written whole or not at all, so this is worn flash
             _LOG.error("%s cannot be read (%s), taken for empty", path, exc)
@@ -86,10 +86,3 @@ class Slots:
             self._files.unlink(path)
         if gone:
             self._files.sync_folder(self.bundles)
-
-
-def _installed(raw: object) -> Installed | None:
-    if raw is None:
-        return None
-    fields = Fields(raw, "slot")
-    return Installed(fields.value("bundle", digest), fields.integer("release_seq"))
