@@ -46,11 +46,12 @@ class LabHub:
     client: HubClient
 
     @classmethod
-    def start(cls, run: shell.Shell, folder: Path, *, console_port: int = 0) -> LabHub:
-        """Make a hub and run it on free ports of loopback."""
-        login = run.sprat("hub", "init", str(folder))
+    def start(cls, run: shell.Shell, folder: Path, *, console_port: int = 0, name: str = "") -> LabHub:
+        """Make a hub and run it on free ports of loopback; `name` is another that devices know it by."""
+        login = run.sprat("hub", "init", str(folder), *(["--name", name] if name else []))
         run.echo(f"sprat hub run …/{folder.name}")
         ports = ["--console-port", str(console_port), "--device-port", "0", "--mqtt-port", "0"]
+        ports += ["--device-host", "127.0.0.1"] if name else []
         # Only looked at where there is no mosquitto; the hub says what it lacks then.
         command = [sys.executable, "-m", "sprat.cli", "hub", "run", str(folder), *ports, "--demo-broker"]
         log = folder.parent / "hub.log"

@@ -1,0 +1,1 @@
+../arm/rows.py
