@@ -12,10 +12,12 @@ from typing import Any
 
 from sprat_device import VERSION
 from sprat_device.board import readers
-from sprat_device.board.usage import CommandLine
+from sprat_device.board.usage import CommandLine, folder
 from sprat_device.contract.errors import SpratError
 
 DEFAULT_STATE = "/var/lib/sprat"
+_WIDEST = 44
+"""Characters of a column of settings; a longer value moves its line."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +134,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
     parser.example = example
     state = os.environ.get("SPRAT_STATE", DEFAULT_STATE)
     parser.add_argument(
-        "--state", type=Path, default=Path(state), metavar="DIR", help="the device's state folder (%(default)s)"
+        "--state", type=folder, default=state, metavar="DIR", help="the device's state folder (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.set_defaults(run=run)
@@ -170,7 +172,9 @@ def _run(parsed: argparse.Namespace) -> int:
         return daemon.run(parsed.state)
     found = daemon.settings_of(parsed.state)
     document = {"settings": [{"setting": key, "value": value, "from": origin} for key, value, origin in found]}
-    return _say(parsed, document, "\n".join(f"{key:34} {value:24} {origin}" for key, value, origin in found))
+    widths = [min(_WIDEST, max(len(entry[column]) for entry in found)) for column in (0, 1)]
+    lines = (f"{key:{widths[0]}}  {value:{widths[1]}}  {origin}" for key, value, origin in found)
+    return _say(parsed, document, "\n".join(lines))
 
 
 def _status(parsed: argparse.Namespace) -> int:
@@ -193,13 +197,14 @@ def _runtimes(parsed: argparse.Namespace) -> int:
 
 
 def _defer(parsed: argparse.Namespace) -> int:
-    from sprat_device.board import owner
+    from sprat_device.board import identity, owner
     from sprat_device.board.clock import SystemClock
     from sprat_device.board.files import OsFiles
     from sprat_device.contract.errors import WrongUse
     from sprat_device.install import hours
 
     owner.become(parsed.state)
+    identity.load(parsed.state)  # a wrong folder would be told of, and no agent would read it
     if not 0 <= parsed.hours * 3600 <= hours.LONGEST_S:
         raise WrongUse(f"defer: {parsed.hours:g} hours, expected 0 to {hours.LONGEST_S // 3600}")
     hours.defer(parsed.state, OsFiles(), SystemClock(), seconds=parsed.hours * 3600)

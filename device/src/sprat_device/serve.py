@@ -21,7 +21,7 @@ from typing import Final
 from sprat_device.board import settings as settings_
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import DeviceSettings
-from sprat_device.board.usage import CommandLine
+from sprat_device.board.usage import CommandLine, folder
 from sprat_device.contract.errors import AgentFault, SpratError, WrongUse
 from sprat_device.inference.serve.inprocess import served
 from sprat_device.inference.session import Session
@@ -100,7 +100,7 @@ def _parser() -> CommandLine:
     parser.example = "sprat-device serve digits.sprat --listen 127.0.0.1:8178"
     parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help=".sprat files, one for each model")
     parser.add_argument(
-        "--state", metavar="DIR", type=Path, help="serve what this folder's slots hold, by its sprat.toml"
+        "--state", metavar="DIR", type=folder, help="serve what this folder's slots hold, by its sprat.toml"
     )
     parser.add_argument(
         "--listen", metavar="ADDRESS", help="HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 is any free one"

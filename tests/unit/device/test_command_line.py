@@ -43,6 +43,61 @@ def test_wrong_use_is_one_line_with_its_remedy(line: list[str], said: str, capsy
     assert told.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["status", "--state"], ["run", "--state"], ["defer", "1", "--state"], ["install", "x", "--state"],
+        ["enrol", "--hub", "h", "--token", "t", "--state"], ["serve", "--state"], ["board", "unit", "--state"],
+        ["check", "b", "--cache"], ["infer", "b", "i", "--output", "o.csv", "--cache"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_file_where_a_folder_is_expected_is_wrong_use(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for given, why in (
+        (str(tmp_path / "file"), "which is a file; expected a folder"),
+        ("", "expected the name of a folder"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main([*line, given])
+        assert caught.value.code == 2
+        assert f"argument {line[-1]}: found {given!r}, {why}; see " in capsys.readouterr().err
+    if line[-1] == "--state" and line[0] != "serve":
+        monkeypatch.setenv("SPRAT_STATE", str(tmp_path / "file"))
+        with pytest.raises(SystemExit):
+            main(line[:-1])
+        assert "which is a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        (["defer", "8", "--state", "gone"], 4, "sprat-device: no identity in gone; get one with: sprat-device enrol --hub"),
+        (["infer", "b", "i", "--output", "gone/o.csv"], 2, "--output gone/o.csv: there is no folder gone; make it first"),
+        (["infer", "b", "i", "--output", "here.csv"], 2, "--output here.csv: found a folder, expected a file"),
+        (["infer", "b", "i", "--output", "o.csv", "--threads", "65"], 2, "runtime.threads: found '65', expected an integer"),
+        (["run", "--show-settings"], 2, "sprat.toml: cannot be read (Is a directory)"),
+        (["serve", "b"], 2, "bundle b: cannot be read (No such file or directory)"),
+        (["check", "here.csv"], 2, "bundle here.csv: cannot be read (Is a directory)"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_not_there_or_out_of_range_is_one_line(
+    line: list[str], code: int, said: str, *, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPRAT_STATE", str(tmp_path))
+    (tmp_path / "here.csv").mkdir()
+    (tmp_path / "sprat.toml").mkdir()
+    assert main(line) == code
+    found = capsys.readouterr()
+    assert said in found.err
+    assert (found.out, found.err.count("\n")) == ("", 1)
+
+
 @pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
 def test_the_help_of_every_command_fits_a_terminal_and_shows_an_example(
     line: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -6,8 +6,10 @@ Help ends with an example on a line of its own, which no terminal's width breaks
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import textwrap
+from pathlib import Path
 from typing import Final, NoReturn
 
 from sprat_device.contract.errors import did_you_mean
@@ -32,6 +34,15 @@ class CommandLine(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where to read what is right; exit code 2."""
         self.exit(2, f"{self.prog}: {' '.join(_said(message).split())}; see {self.prog} --help\n")
+
+
+def folder(text: str) -> Path:
+    """Read the name of a folder, which need not be there yet."""
+    if not text:
+        raise argparse.ArgumentTypeError("found '', expected the name of a folder")
+    if os.path.exists(text) and not os.path.isdir(text):  # noqa: PTH110, PTH112 - these never raise
+        raise argparse.ArgumentTypeError(f"found {text[:200]!r}, which is a file; expected a folder")
+    return Path(text)
 
 
 def _said(message: str) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from sprat_device.board.arch import arch
 from sprat_device.board.settings import RuntimeSettings
 from sprat_device.board.settings import runtime as runtime_settings
-from sprat_device.board.usage import CommandLine
+from sprat_device.board.usage import CommandLine, folder
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError, WrongUse
@@ -144,7 +144,7 @@ def _reason(exc: SpratError) -> str:
     match exc:
         case BundleRefused():
             return exc.reason
-        case MachineLacks(__cause__=OSError(errno=errno.ENOSPC | errno.EDQUOT)):
+        case MachineLacks(__cause__=OSError()):
             return Reason.NO_FLASH
         case MachineLacks():
             return Reason.WRONG_RUNTIME
@@ -218,7 +218,7 @@ def _parser() -> CommandLine:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of [runtime], such as xnnpack=off"
     )
     parser.add_argument(
-        "--cache", metavar="DIR", type=Path, help="folder for the extracted artifact; default: a temporary one"
+        "--cache", metavar="DIR", type=folder, help="folder for the extracted artifact; default: a temporary one"
     )
     parser.add_argument("--skip-golden", action="store_true", help="measure only (while a bundle is being built)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sprat_device.board.settings import RuntimeSettings
-from sprat_device.board.usage import CommandLine
+from sprat_device.board.settings import runtime as runtime_settings
+from sprat_device.board.usage import CommandLine, folder
 from sprat_device.contract.errors import SpratError, WrongUse
 from sprat_device.contract.phases import Reason
 from sprat_device.inference.answers import Answer, answer_width
@@ -81,7 +81,7 @@ def _rows(inputs: Arrays) -> list[dict[str, npt.NDArray[Any]]]:
 def run(parsed: argparse.Namespace) -> int:
     """Read, run, write."""
     require_known(parsed.output, raw=parsed.raw)
-    settings = RuntimeSettings(threads=parsed.threads)
+    settings = runtime_settings.heard([f"threads={parsed.threads}"])
     with tempfile.TemporaryDirectory(prefix="sprat-infer-") as folder:
         session = Session.open(
             parsed.bundle, cache=parsed.cache or Path(folder), runtime=parsed.runtime, settings=settings
@@ -159,7 +159,7 @@ def _parser() -> CommandLine:
     )
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads of the runtime (%(default)s)")
     parser.add_argument(
-        "--cache", metavar="DIR", type=Path, help="folder for the extracted artifact; default: a temporary one"
+        "--cache", metavar="DIR", type=folder, help="folder for the extracted artifact; default: a temporary one"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout: rows, bad inputs by reason")
     return parser

@@ -6,6 +6,7 @@ again whenever it is loaded. A copy in the cache that is not what its name says 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -166,9 +167,9 @@ def _extracted(bundle: Bundle, cache: Path) -> Path:
         finally:
             Path(partial).unlink(missing_ok=True)
     except OSError as exc:
-        raise MachineLacks(
-            f"cache {cache}: cannot hold {artifact.size} bytes more ({exc.strerror}); free some space"
-        ) from exc
+        full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        remedy = "free some space" if full else "let it be written, or choose another"
+        raise MachineLacks(f"cache {cache}: cannot hold {artifact.size} bytes more ({exc.strerror}); {remedy}") from exc
     return path
 
 

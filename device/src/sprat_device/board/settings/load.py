@@ -64,7 +64,8 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     except FileNotFoundError:
         return {}, {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise WrongUse(f"{path}: cannot be read ({exc})") from exc
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        raise WrongUse(f"{path}: cannot be read ({why})") from exc
     found: dict[str, Any] = {}
     for name, value in document.items():
         if name in SECTIONS and isinstance(value, dict):

@@ -18,7 +18,7 @@ from sprat_device.board.upkeep.places import USER, Places
 from sprat_device.board.upkeep.site import Site
 from sprat_device.board.upkeep.sources import From
 from sprat_device.board.upkeep.watch import SETTLE_S, START_S, Patience
-from sprat_device.board.usage import CommandLine
+from sprat_device.board.usage import CommandLine, folder
 from sprat_device.contract.errors import WrongUse
 
 DEFAULT_STATE: Final = "/var/lib/sprat"
@@ -71,7 +71,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
     parser.example = f"{_LINE} {name} {example}"
     state = os.environ.get("SPRAT_STATE", DEFAULT_STATE)
     parser.add_argument(
-        "--state", type=Path, default=Path(state), metavar="DIR", help="the device's state folder (%(default)s)"
+        "--state", type=folder, default=state, metavar="DIR", help="the device's state folder (%(default)s)"
     )
     parser.add_argument(
         "--root", type=Path, default=Path("/"), metavar="DIR", help="put everything below this folder (for tests)"

@@ -54,6 +54,10 @@ def require_known(path: Path, *, raw: bool = False) -> None:
     if path.suffix not in _WRITERS or (raw and path.suffix != ".npz"):
         expected = ".npz" if raw else ", ".join(_WRITERS)
         raise WrongUse(f"--output {path}: expected a name that ends in {expected}")
+    if not path.parent.is_dir():
+        raise WrongUse(f"--output {path}: there is no folder {path.parent}; make it first, or name another")
+    if path.is_dir():
+        raise WrongUse(f"--output {path}: found a folder, expected a file")
     if path.suffix == ".parquet":
         _pyarrow()
 

@@ -59,7 +59,8 @@ def _token(path: Path) -> str:
         mode = path.stat().st_mode
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        raise WrongUse(f"serve.token_file {path}: cannot be read as one line of ASCII ({exc})") from exc
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        raise WrongUse(f"serve.token_file {path}: cannot be read as one line of ASCII ({why})") from exc
     if stat.S_IMODE(mode) & 0o007:
         raise WrongUse(f"serve.token_file {path}: everybody on this machine may read it; chmod 640 {path}")
     if len(token) < _LEAST or len(token.split()) != 1:
