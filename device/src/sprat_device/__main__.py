@@ -161,6 +161,10 @@ def _enrol(parsed: argparse.Namespace) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    from sprat_device.board.signals import Signals
+
+    # Before all that takes time: a SIGHUP that nobody takes is a program's end.
+    signals = None if parsed.show_settings else Signals()
     from sprat_device.telemetry import lean
 
     lean.import_client()  # before anything else imports it
@@ -169,7 +173,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
     owner.become(parsed.state)
     if not parsed.show_settings:
-        return daemon.run(parsed.state)
+        return daemon.run(parsed.state, signals)
     found = daemon.settings_of(parsed.state)
     document = {"settings": [{"setting": key, "value": value, "from": origin} for key, value, origin in found]}
     widths = [min(_WIDEST, max(len(entry[column]) for entry in found)) for column in (0, 1)]

@@ -6,10 +6,8 @@ import faulthandler
 import logging
 import os
 import shutil
-import signal
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -30,6 +28,7 @@ from sprat_device.board.logs import LogHandler
 from sprat_device.board.notify import Notifier
 from sprat_device.board.runs import End, Runs
 from sprat_device.board.settings import DeviceSettings
+from sprat_device.board.signals import Signals, hold_back
 from sprat_device.board.volatile import STATUS_FILE
 from sprat_device.contract import twin
 from sprat_device.contract.errors import ContractError, SpratError
@@ -51,8 +50,9 @@ _HEALS_AFTER_S: Final = 60.0
 _ROOM_BYTES: Final = 1024 * 1024
 
 
-def run(state: Path) -> int:
+def run(state: Path, signals: Signals | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; 0 after a clean end, which a second signal does not wait for."""
+    signals = signals or Signals()
     faulthandler.enable()  # a watchdog ends a hung agent by SIGABRT: every thread then says where it is
     settings = _settings(state)
     log = logs.set_up(settings.log_level, settings.log_format)
@@ -68,7 +68,10 @@ def run(state: Path) -> int:
         runs.begin()
         try:
             agent = _compose(state, settings, identity, files=files, clock=clock, runs=runs, log=log, notifier=notifier)
-            ending = agent.run(_signals(agent))
+            ending = agent.run(signals.hand_over(agent.ask_reload))
+        except SystemExit:  # asked to end before there was an agent
+            runs.end(End.CLEAN)
+            raise
         except Exception as exc:
             _LOG.critical("the agent ends by a defect", exc_info=not isinstance(exc, SpratError))
             runs.end(End.CRASH, f"{type(exc).__name__}: {exc}")
@@ -77,6 +80,7 @@ def run(state: Path) -> int:
         _LOG.info("%s ends", identity.device)
     if ending is Ending.RESTART:
         notifier.give_back(os.environ)
+        hold_back()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program, without a shell
     if agent.stuck:
         _LOG.warning("%s did not end in time and ends with the process", ", ".join(agent.stuck))
@@ -206,19 +210,3 @@ def _errors_before(state: Path) -> tuple[LastError, ...]:
         return twin.parse_reported((state / STATUS_FILE).read_bytes()).errors
     except (OSError, ContractError):
         return ()  # none was, or it is damaged: the list begins anew
-
-
-def _signals(agent: Agent) -> Callable[[], bool]:
-    """Let signals end the agent, or have its settings read again; return what tells that it shall end."""
-    stopping = threading.Event()
-    ends = (signal.SIGTERM, signal.SIGINT)
-
-    def end(*_: object) -> None:
-        stopping.set()
-        for number in ends:
-            signal.signal(number, signal.SIG_DFL)  # the next one ends it at once
-
-    for number in ends:
-        signal.signal(number, end)
-    signal.signal(signal.SIGHUP, lambda *_: agent.ask_reload())
-    return stopping.is_set

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from typing import Final
 from sprat_device.board import settings as settings_
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import DeviceSettings
+from sprat_device.board.signals import Bell
 from sprat_device.board.usage import CommandLine, folder
 from sprat_device.contract.errors import AgentFault, SpratError, WrongUse
 from sprat_device.inference.serve.inprocess import served
@@ -42,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(parsed: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    stopping = threading.Event()
+    stopping = Bell()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: stopping.ring())
     with tempfile.TemporaryDirectory(prefix="sprat-serve-") as folder:
         scratch = Path(folder)
         # Without a state folder no file is read: nothing of an agent on this machine shall change what is served.
@@ -60,7 +60,7 @@ def run(parsed: argparse.Namespace) -> int:
 
         def on_defect() -> None:
             defects.append(True)
-            stopping.set()
+            stopping.ring()
 
         with served(sessions, settings.serve, runtime=settings.runtime, on_defect=on_defect) as address:
             models = [str(session.manifest.model) for session, _ in sessions]

@@ -120,14 +120,17 @@ class Agent:
         )  # fmt: skip
         self._care = Care(clock, recorder, self._notifier, limit_s=settings.health.thread_limit_s)
         self._anew = False
+        self._reload_asked = False
         self._next_health_us = 0
         self._next_seldom_s = 0.0
         self.stuck: list[str] = []
         """After `run`: the threads that did not end in time."""
 
     def ask_reload(self) -> None:
-        """Have the settings read again; may be called by a signal's handler."""
-        self._inbox.put(Reload())
+        """Have the settings read again; may be called by a signal's handler, of this thread, and so takes no lock."""
+        if not self._reload_asked:  # a thousand signals are one wish
+            self._reload_asked = True
+            self._inbox.put(Reload())
 
     def run(self, stopped: Callable[[], bool]) -> Ending:
         """Run until `stopped`; then flush what is buffered. AgentFault where a thread died: a restart is the remedy."""
@@ -226,6 +229,7 @@ class Agent:
             case Command():
                 self._uplink.publish_reply(mail, self._commands.answer(mail.name, mail.payload, mail.correlation))
             case Reload():
+                self._reload_asked = False
                 self._notifier.reloading()
                 self._reload()
                 self._notifier.ready(self._summed_up())
