@@ -17,7 +17,7 @@ from sprat.hub.store.rollouts import RolloutStore
 from sprat.hub.store.rows import Device, PublishedRelease
 from sprat.hub.store.telemetry import TelemetryStore
 from sprat.hub.store.telemetry_commit import TelemetryWriter
-from sprat.hub.store.telemetry_values import Anchor, NewFrame, Rollup, Timing
+from sprat.hub.store.telemetry_values import MINUTE_US, Anchor, NewFrame, Rollup, Timing
 from sprat_device.contract.frame import FrameHeader, Ledger, seal
 from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
 from sprat_device.contract.phases import ClockState, InstallPhase, Lane, RolloutPhase
@@ -64,15 +64,20 @@ class Hub:
         self.fleet.reported.put(DeviceId(name), Reported(1, facts=FACTS, models={DIGITS: report}), self.now_us)
         self.fleet.devices.presence(DeviceId(name), online=True, boot_id="", now_us=self.now_us)
 
-    def predicts(self, name: str, count: int) -> None:
+    def predicts(self, name: str, count: int, *, errors: int = 0, minutes_ago: int = 0) -> None:
         self._seq += 1
         header = FrameHeader(
             Lane.PREDICTIONS, 1, self._seq, count, bytes(16), 0, 1, 0, 1, ClockState.SYNCHRONISED, Ledger(count)
         )
-        minute = Rollup(NEW, DIGITS, self.now_us, Lane.PREDICTIONS, 2, predictions=count)
+        begun_us = (self.now_us // MINUTE_US - minutes_ago) * MINUTE_US
+        minute = Rollup(NEW, DIGITS, begun_us, Lane.PREDICTIONS, 2, predictions=count, errors=errors)
         anchor = Anchor(0, Timing.SYNCHRONISED)
         raw = seal(header, b"-")
         self.writer.commit([NewFrame(name, header, raw, self.now_us, anchor, DIGITS, NEW, rollups=(minute,))])
+
+    def clear_minutes(self) -> None:
+        with self.telemetry.transaction() as db:
+            db.execute("DELETE FROM rollups")
 
     def offered(self, name: str) -> str:
         desired = self.fleet.desired.get(DeviceId(name))
@@ -135,6 +140,73 @@ def test_wave_after_wave_to_the_end(hub: Hub) -> None:
     assert found is not None
     assert found.phase is RolloutPhase.COMPLETED
     assert [entry.code for entry in hub.rollouts.log(rollout)] == ["created", "started", "wave-passed", "completed"]
+
+
+ALL = Spec(DIGITS, 2, CANARY, Cohort(devices=("d1",)), gates=Gates(healthy_predictions=10))
+
+
+def test_what_a_device_did_with_the_same_bytes_before_proves_nothing_now(hub: Hub) -> None:
+    hub.says("d1", running=NEW)
+    hub.predicts("d1", 500)
+    hub.now_us += 60_000_000
+    rollout = hub.dispatcher.start(hub.dispatcher.create(ALL, "me").id, "me").id
+
+    def status() -> MemberStatus:
+        found = hub.rollouts.get(rollout)
+        assert found is not None
+        return found.members["d1"].status
+
+    hub.tick()
+    assert status() is MemberStatus.OFFERED
+    hub.predicts("d1", 500, minutes_ago=30)  # a backlog of the time before
+    hub.tick()
+    assert status() is MemberStatus.OFFERED
+    hub.now_us += 120_000_000
+    hub.predicts("d1", 9)
+    hub.tick()
+    assert status() is MemberStatus.OFFERED
+    hub.predicts("d1", 1)
+    hub.tick()
+    assert status() is MemberStatus.DONE
+    hub.clear_minutes()
+    hub.tick()
+    assert status() is MemberStatus.DONE, "what is done stays so as old minutes are cleared away"
+
+
+def test_errors_with_the_same_bytes_before_stop_nothing_now(hub: Hub) -> None:
+    hub.says("d1", running=NEW)
+    rollout = hub.dispatcher.start(hub.dispatcher.create(SPEC, "me").id, "me").id  # d2 comes in its second wave
+    hub.says("d2", running=NEW)
+    hub.predicts("d2", 50, errors=50)
+    hub.predicts("d1", 10)
+    hub.now_us += 60_000_000
+    hub.tick()
+    hub.tick()
+    found = hub.rollouts.get(rollout)
+    assert found is not None
+    assert (found.phase, found.wave) == (RolloutPhase.RUNNING, 1)
+    hub.now_us += 60_000_000
+    hub.predicts("d2", 50, errors=50)
+    hub.tick()
+    found = hub.rollouts.get(rollout)
+    assert found is not None
+    assert (found.phase, found.reason) == (RolloutPhase.PAUSED, "error-share 0.4545 is above 0.05")
+
+
+def test_a_rollout_of_an_earlier_hub_keeps_what_it_has_counted(hub: Hub) -> None:
+    rollout = hub.dispatcher.start(hub.dispatcher.create(ALL, "me").id, "me").id
+    hub.says("d1", running=NEW)
+    hub.tick()
+    with hub.fleet.transaction() as db:
+        for column in ("offered_us", "before"):
+            db.execute(f"ALTER TABLE rollout_members DROP COLUMN {column}")
+        db.execute("UPDATE schema_versions SET version = 1 WHERE name = 'rollouts'")
+    RolloutStore(hub.fleet)
+    hub.predicts("d1", 10)
+    hub.tick()
+    found = hub.rollouts.get(rollout)
+    assert found is not None
+    assert (found.members["d1"].status, found.members["d1"].before) == (MemberStatus.DONE, 0)
 
 
 def test_a_refusal_aborts_and_takes_offers_back(hub: Hub) -> None:

@@ -179,6 +179,18 @@ def test_who_resumes_accepts_what_had_stopped_it() -> None:
     assert rollout.phase is RolloutPhase.COMPLETED
 
 
+def test_an_accepted_failure_stays_accepted_while_the_device_tries_again_by_itself() -> None:
+    rollout, _ = step(started(gates=Gates(healthy_predictions=10)), Tick(views(d1=done())), S)
+    lacking = refused(Reason.NO_FLASH)
+    rollout, _ = step(rollout, Tick(views(d1=done(), d2=lacking)), 2 * S)
+    rollout, _ = step(rollout, Resume(), 3 * S)
+    for phase in (InstallPhase.FETCHING, InstallPhase.REFUSED, InstallPhase.FETCHING, InstallPhase.REFUSED):
+        rollout, _ = step(rollout, Tick(views(d1=done(), d2=replace(lacking, phase=phase))), 4 * S)
+        assert rollout.phase is RolloutPhase.RUNNING
+    rollout, _ = step(rollout, Tick(views(d1=done(), d2=done())), 5 * S)
+    assert not rollout.members["d2"].accepted
+
+
 def test_a_pause_takes_the_offer_only_from_who_was_not_seen() -> None:
     rollout, _ = step(started(), Tick(views(d1=done())), S)
     rollout, _ = step(rollout, Tick(views(d1=done(), d2=idle(2 * S))), 2 * S)

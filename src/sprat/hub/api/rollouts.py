@@ -15,6 +15,7 @@ from sprat.errors import ContractError
 from sprat.hub.api.given import Hub, Operator, Viewer
 from sprat.hub.errors import NotFound
 from sprat.hub.rollouts.cohort import Fit
+from sprat.hub.rollouts.counts import healthy
 from sprat.hub.rollouts.dispatch import Dispatcher
 from sprat.hub.services import Services
 from sprat.hub.store.rollout_values import Rollout, parse_spec
@@ -91,8 +92,8 @@ def describe(hub: Services, rollout: Rollout) -> dict[str, Any]:
     devices = []
     for member in rollout.members.values():
         tally = tallies.get((member.device, member.bundle))
-        counted = {"healthy": tally.predictions - tally.errors if tally else 0, "errors": tally.errors if tally else 0}
-        devices.append({**asdict(member), **counted})
+        shown = healthy(member, tally.predictions if tally else 0, hub.telemetry)
+        devices.append({**asdict(member), "healthy": shown, "errors": tally.errors if tally else 0})
     plain = asdict(rollout) | {"spec": rollout.spec.dump(), "devices": devices}
     del plain["members"]
     return plain

@@ -18,7 +18,7 @@ from typing import Final
 from sprat.errors import Refused
 from sprat.hub.rollouts import gates
 from sprat.hub.rollouts.cohort import takes_newcomers
-from sprat.hub.rollouts.members import View, judge
+from sprat.hub.rollouts.members import View, judge, offered
 from sprat.hub.store.rollout_values import Member, MemberStatus, OnFailure, Rollout
 from sprat_device.contract.phases import RolloutPhase
 
@@ -147,12 +147,14 @@ def _start(rollout: Rollout, event: Event, now_us: int) -> tuple[Rollout, tuple[
 
 
 def _tick(rollout: Rollout, event: Event, now_us: int) -> tuple[Rollout, tuple[Note, ...]]:
+    assert isinstance(event, Tick)  # noqa: S101 - the table pairs them
     watched, _ = _watch(rollout, event, now_us)
     crossed = [gate for gate in watched.gates if gate.crossed and gate.name not in rollout.accepted_gates]
     if crossed:
         reason = "; ".join(f"{gate.name} {gate.value:.4g} is above {gate.threshold:.4g}" for gate in crossed)
         return _fail(watched, reason)
-    return _advance(watched, now_us)
+    advanced, notes = _advance(watched, now_us)
+    return _note_offers(advanced, event, now_us), notes
 
 
 def _watch(rollout: Rollout, event: Event, now_us: int) -> tuple[Rollout, tuple[Note, ...]]:
@@ -165,7 +167,14 @@ def _watch(rollout: Rollout, event: Event, now_us: int) -> tuple[Rollout, tuple[
     judged = {name: judge(rollout, member, event.views.get(name), now_us) for name, member in members.items()}
     watched = replace(rollout, members=judged)
     values = gates.evaluate(rollout.spec.gates, watched.in_waves_so_far(), event.signals)
-    return replace(watched, gates=values), ()
+    return _note_offers(replace(watched, gates=values), event, now_us), ()
+
+
+def _note_offers(rollout: Rollout, event: Tick, now_us: int) -> Rollout:
+    """Note what the devices that are offered something from now on had shown of it before."""
+    views = event.views
+    members = {name: offered(rollout, member, views.get(name), now_us) for name, member in rollout.members.items()}
+    return replace(rollout, members=members)
 
 
 def _advance(rollout: Rollout, now_us: int) -> tuple[Rollout, tuple[Note, ...]]:

@@ -32,19 +32,30 @@ class View:
     reason: str = ""
     detail: str = ""
     healthy: Mapping[str, int] = field(default_factory=dict)
-    """Bundle -> predictions of it by this device that the hub stored."""
+    """Bundle -> predictions of it by this device that the hub stored since this rollout offered it."""
+    ever: Mapping[str, int] = field(default_factory=dict)
+    """Bundle -> all predictions of it by this device that the hub ever stored."""
     superseded: bool = False
 
 
 def judge(rollout: Rollout, member: Member, view: View | None, now_us: int) -> Member:
     """Return the member as it stands now; `since_us` is when its status began."""
     status, reason, detail, chosen = _status(rollout, member, view, now_us)
-    accepted = member.accepted and status is MemberStatus.FAILED
+    # A device tries by itself again what it lacked: what was accepted of it stays so until it is done.
+    accepted = member.accepted and status in (MemberStatus.FAILED, MemberStatus.OFFERED, MemberStatus.WAITING)
     same = status is member.status
     return replace(
         member, status=status, reason=reason, detail=detail, accepted=accepted, target=chosen.target,
         bundle=chosen.bundle, since_us=member.since_us if same and member.since_us else now_us,
+        offered_us=member.offered_us if chosen.bundle == member.bundle else 0,
     )  # fmt: skip
+
+
+def offered(rollout: Rollout, member: Member, view: View | None, now_us: int) -> Member:
+    """Return the member with what its bundle had shown before, where its wave has begun and that is not known yet."""
+    if member.offered_us or not member.bundle or member.wave > rollout.wave or view is None:
+        return member
+    return replace(member, offered_us=now_us, before=view.ever.get(member.bundle, 0))
 
 
 def _status(rollout: Rollout, member: Member, view: View | None, now_us: int) -> tuple[MemberStatus, str, str, Fit]:

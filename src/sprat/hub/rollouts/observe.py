@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sprat.hub.rollouts.cohort import Candidate, Fit, Misfit, fit
+from sprat.hub.rollouts.counts import counted_from_us, healthy
 from sprat.hub.rollouts.gates import Signals
 from sprat.hub.rollouts.machine import Tick
 from sprat.hub.rollouts.members import View
@@ -49,13 +50,15 @@ def fit_of(device: Device, spec: Spec, told: ReportedTwin | None, candidates: It
 
 def observe(rollout: Rollout, knowledge: Knowledge, taken: Collection[str], telemetry: TelemetryStore) -> Tick:
     """Make the tick of one rollout; `taken` are the devices that a newer rollout has."""
-    healthy: dict[str, dict[str, int]] = {}
+    ever: dict[str, dict[str, int]] = {}
     for tally in telemetry.tallies(model=rollout.spec.model, bundles=[c.bundle for c in knowledge.candidates]):
-        healthy.setdefault(tally.device, {})[tally.bundle] = tally.predictions
-    views = {
-        name: _view(rollout, name, knowledge, healthy.get(name, {}), superseded=name in taken)
-        for name in knowledge.cohort
-    }
+        ever.setdefault(tally.device, {})[tally.bundle] = tally.predictions
+    views = {}
+    for name in knowledge.cohort:
+        member, stored = rollout.members.get(name), ever.get(name, {})
+        shown = {member.bundle: healthy(member, stored.get(member.bundle, 0), telemetry)} if member else {}
+        seen = _view(rollout, name, knowledge, superseded=name in taken)
+        views[name] = replace(seen, healthy=shown, ever=stored)
     return Tick(views, _signals(rollout, knowledge, telemetry))
 
 
@@ -76,7 +79,7 @@ def taken_by_newer(rollout: Rollout, everything: Iterable[Rollout]) -> frozenset
     )
 
 
-def _view(rollout: Rollout, name: str, knowledge: Knowledge, healthy: Mapping[str, int], *, superseded: bool) -> View:
+def _view(rollout: Rollout, name: str, knowledge: Knowledge, *, superseded: bool) -> View:
     device, told = knowledge.cohort[name], knowledge.reported.get(name)
     report = told.twin.models.get(rollout.spec.model, ModelReport()) if told else ModelReport()
     install = report.install
@@ -84,19 +87,25 @@ def _view(rollout: Rollout, name: str, knowledge: Knowledge, healthy: Mapping[st
     return View(
         fit=knowledge.fits[name], seen_us=seen_us, running=report.running, phase=install.phase,
         install_bundle=install.bundle, install_seq=install.release_seq, rollout=install.rollout,
-        reason=install.reason, detail=install.detail, healthy=healthy, superseded=superseded,
+        reason=install.reason, detail=install.detail, superseded=superseded,
     )  # fmt: skip
 
 
 def _signals(rollout: Rollout, knowledge: Knowledge, telemetry: TelemetryStore) -> Signals:
-    devices = [member.device for member in rollout.in_waves_so_far() if member.status in _JUDGED]
+    judged = [member for member in rollout.in_waves_so_far() if member.status in _JUDGED]
     new = [candidate.bundle for candidate in knowledge.candidates]
-    if not devices or not new:
+    if not judged or not new:
         return Signals()
-    since_us = rollout.started_us - MINUTE_US  # a minute that began before the start still counts
-    rows = telemetry.minutes(since_us=since_us, devices=devices, bundles=new)
+    since: dict[int, list[str]] = {}
+    for member in judged:
+        # A minute that began before the start still counts, unless the device ran these very bytes then.
+        begin_us = counted_from_us(member) if member.before else rollout.started_us - MINUTE_US
+        since.setdefault(begin_us, []).append(member.device)
+    found = (telemetry.minutes(since_us=begin, devices=devices, bundles=new) for begin, devices in since.items())
+    rows = [row for rows in found for row in rows]
     before = []
     if rollout.spec.gates.max_p95_ratio > 0:
+        devices = [member.device for member in judged]
         day = telemetry.minutes(since_us=rollout.started_us - DAY_US, devices=devices, model=rollout.spec.model)
         before = [row.latency for row in day if row.bundle not in new]
     return Signals(

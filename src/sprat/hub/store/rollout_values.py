@@ -108,6 +108,10 @@ class Member:
     reason: str = ""
     detail: str = ""
     accepted: bool = False
+    offered_us: int = 0
+    """When this rollout first offered its bundle; 0 before that."""
+    before: int = 0
+    """Predictions of that very bundle by this device that were stored by then."""
 
 
 @dataclass(frozen=True, slots=True)

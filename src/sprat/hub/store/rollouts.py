@@ -29,6 +29,11 @@ CREATE TABLE rollout_log (
 ) STRICT;
 CREATE INDEX rollout_log_of_rollout ON rollout_log (rollout, id);
 """
+_OFFERS: Final = """
+ALTER TABLE rollout_members ADD COLUMN offered_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollout_members ADD COLUMN before INTEGER NOT NULL DEFAULT 0;
+UPDATE rollout_members SET offered_us = since_us WHERE bundle != '' AND status != 'pending';
+"""
 
 
 class RolloutStore:
@@ -36,7 +41,7 @@ class RolloutStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.migrate("rollouts", (_FIRST,))
+        database.migrate("rollouts", (_FIRST, _OFFERS))
 
     def all(self) -> tuple[Rollout, ...]:
         """Return every rollout with its members, the newest first."""
@@ -66,11 +71,11 @@ class RolloutStore:
                 _columns(rollout) if before is None else (*_columns(rollout), rollout.id),
             )
             db.executemany(
-                "INSERT OR REPLACE INTO rollout_members VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO rollout_members VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         rollout.id, m.device, m.wave, str(m.status), m.since_us, m.target, m.bundle, m.reason, m.detail,
-                        int(m.accepted),
+                        int(m.accepted), m.offered_us, m.before,
                     )
                     for m in rollout.members.values() if known.get(m.device) != m
                 ],
@@ -109,5 +114,5 @@ def _member(row: sqlite3.Row) -> Member:
     return Member(
         device=row["device"], wave=row["wave"], status=MemberStatus(row["status"]), since_us=row["since_us"],
         target=row["target"], bundle=row["bundle"], reason=row["reason"], detail=row["detail"],
-        accepted=bool(row["accepted"]),
+        accepted=bool(row["accepted"]), offered_us=row["offered_us"], before=row["before"],
     )  # fmt: skip

@@ -12,6 +12,7 @@ from sprat.hub.console.pages.rollout_bars import card
 from sprat.hub.console.views import Site, View
 from sprat.hub.fleet.logins import Person
 from sprat.hub.queries.rollouts import RolloutView, WaveView, rollout_view
+from sprat.hub.rollouts.counts import healthy
 from sprat.hub.store.rollout_values import Member, MemberStatus
 
 SHOWN: Final = 200
@@ -64,11 +65,12 @@ def _members(site: Site, view: RolloutView) -> Iterator[tuple[Member, str, int]]
     begun = [member for member in view.members if member.status is not MemberStatus.PENDING]
     shown = begun[:SHOWN]
     bundles = sorted({member.bundle for member in shown if member.bundle})
-    tallies = site.services.hub.telemetry.tallies(model=spec.model, bundles=bundles) if bundles else ()
-    healthy = {(tally.device, tally.bundle): tally.predictions for tally in tallies}
+    telemetry = site.services.hub.telemetry
+    tallies = telemetry.tallies(model=spec.model, bundles=bundles) if bundles else ()
+    ever = {(tally.device, tally.bundle): tally.predictions for tally in tallies}
     rows = {row.id: row for row in site.services.board.fleet().rows}
     for member in shown:
         told = rows[member.device].told if member.device in rows else None
         report = told.twin.models.get(spec.model) if told else None
         phase = str(report.install.phase) if report and report.install.release_seq == spec.release_seq else ""
-        yield member, phase, healthy.get((member.device, member.bundle), 0)
+        yield member, phase, healthy(member, ever.get((member.device, member.bundle), 0), telemetry)
