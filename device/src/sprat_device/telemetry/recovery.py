@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sprat_device.board.files import Files
-from sprat_device.contract.frame import FrameHeader, Ledger
+from sprat_device.contract.frame import HEADER_SIZE, FrameHeader, Ledger
 from sprat_device.contract.phases import Lane
 from sprat_device.telemetry.checkpoint import Checkpoint
 from sprat_device.telemetry.segment import Found, Segment, first_seq_of, scan
@@ -68,12 +68,17 @@ def recover(
         _log.warning("spool: %d records of lane %s cannot be read", damaged - saved.damaged, lane)
     return Recovered(
         segments=segments,
-        next_seq=max(saved.next_seq, last.seq + 1 if last is not None else 0),
+        next_seq=max([saved.next_seq, *map(_behind, segments)]),
         produced=accounted + damaged,
         acked=saved.acked,
         evicted=evicted,
         damaged=damaged,
     )
+
+
+def _behind(segment: Segment) -> int:
+    """Return a seq that no frame of a segment can have had: what cannot be read at its end may have been frames, too."""
+    return segment.next_seq + (segment.size - segment.end) // HEADER_SIZE
 
 
 def _index(segment: Segment, found: Found, saved: Checkpoint) -> None:

@@ -15,7 +15,7 @@ from tests.spools import disk_bytes, draft, open_spool, waiting
 
 from sprat_device.board.files import Appender, OsFiles
 from sprat_device.contract.acks import Ack
-from sprat_device.contract.frame import open_frame
+from sprat_device.contract.frame import HEADER_SIZE, open_frame
 from sprat_device.contract.phases import Lane
 from sprat_device.telemetry.spool import DiskSpool, SpoolFull
 
@@ -77,7 +77,7 @@ def test_a_damaged_frame_is_skipped_and_counted(tmp_path: Path) -> None:
     assert report.balanced()
 
 
-def test_junk_at_the_end_is_cut(tmp_path: Path) -> None:
+def test_junk_at_the_end_is_cut_and_no_seq_that_it_may_have_had_is_used(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     spool.append(draft())
     spool.close()
@@ -87,7 +87,19 @@ def test_junk_at_the_end_is_cut(tmp_path: Path) -> None:
     again = open_spool(tmp_path, first_epoch=7)
     assert path.stat().st_size == size
     again.append(draft())
-    assert [seq for _, _, seq in waiting(again)] == [0, 1]
+    assert [seq for _, _, seq in waiting(again)] == [0, 1 + 504 // HEADER_SIZE]
+
+
+def test_a_damaged_frame_that_is_a_lanes_only_one_keeps_its_seq(tmp_path: Path) -> None:
+    open_spool(tmp_path).append(draft())  # and killed
+    (path,) = tmp_path.rglob("*predictions/*.seg")
+    raw = bytearray(path.read_bytes())
+    raw[0] ^= 1
+    path.write_bytes(raw)
+    open_spool(tmp_path, first_epoch=7)  # and killed again, after it cut the damage off
+    again = open_spool(tmp_path, first_epoch=8)
+    again.append(draft())
+    assert all(key[:2] == (1, Lane.PREDICTIONS) and key[2] > 0 for key in waiting(again))
 
 
 @pytest.mark.parametrize("harm", ["remove", "damage"])
