@@ -30,6 +30,7 @@ from sprat_device.install.floors import ReleaseFloors
 from sprat_device.install.hours import deferral
 
 _SOON_DAYS: Final = 60
+_SILENT: Final = {True: "is active, but does NOT answer", False: "is active, and did NOT answer"}
 _KEPT: Final = ("produced", "acked", "spooled", "open", "evicted", "damaged")
 
 
@@ -108,18 +109,18 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     if document["deferred_s"]:
         told.append(f"  trials are put off for {_span(document['deferred_s'])} more; sprat-device defer 0 ends that")
     for name, model in report["models"].items():
-        told += _model(name, model, document["floors"].get(name, 0))
+        told += _model(name, model, document["floors"].get(name, 0), runs=document["running"])
     told += _errors(document)
     told += _ledger(report["ledger"], document["spool_bytes"])
     return told + [f"  runtime {line}" for line in runtimes.lines([Health(**each) for each in document["runtimes"]])]
 
 
-def _model(name: str, model: Mapping[str, Any], floor: int) -> Iterator[str]:
+def _model(name: str, model: Mapping[str, Any], floor: int, *, runs: bool) -> Iterator[str]:
     active, spare, install = model["active"], model["spare"], model["install"]
     if active is None:
         yield f"  {name}: no bundle answers"
     else:
-        answers = "answers" if model["running"] == active["bundle"] else "is active, but does NOT answer"
+        answers = ("answers" if runs else "answered") if model["running"] == active["bundle"] else _SILENT[runs]
         counts = f"{model['healthy']} predictions, {model['errors']} errors since it was loaded"
         back = f", release {spare['release_seq']} is spare" if spare else ""
         yield f"  {name}: release {active['release_seq']} ({active['bundle'][:12]}) {answers}; {counts}{back}"

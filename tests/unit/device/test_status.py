@@ -10,12 +10,13 @@ import pytest
 
 from sprat_device import status
 from sprat_device.__main__ import main
+from sprat_device.board import alone
 from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity, store
 from sprat_device.board.volatile import VolatileReport
-from sprat_device.contract.ids import Channel, DeviceId
+from sprat_device.contract.ids import Channel, DeviceId, Digest
 from sprat_device.contract.last_errors import REMEDIES, LastError
-from sprat_device.contract.twin import Reported
+from sprat_device.contract.twin import Installed, ModelReport, Reported
 
 FAILED = LastError("source-failed", "door/second", "no port", 12, 1_795_286_400_000_000, 1_795_286_460_000_000)
 REPORT = Reported(version=5, agent="1.0", channel="canary", clock="synchronised")
@@ -60,6 +61,19 @@ def test_programs_get_them_with_the_remedy(state: Path, capsys: pytest.CaptureFi
     (error,) = json.loads(capsys.readouterr().out)["errors"]
     assert error["remedy"] == REMEDIES["source-failed"]
     assert (error["code"], error["count"], error["first"]) == ("source-failed", 12, "2026-11-21 18:40:00Z")
+
+
+def test_a_bundle_answers_only_while_the_agent_runs(state: Path) -> None:
+    bundle = Digest("ab" * 32)
+    model = ModelReport(active=Installed(bundle, 4), running=bundle, healthy=7)
+    for running, said in ((bundle, "answered; 7 predictions"), ("", "is active, and did NOT answer; 7 predictions")):
+        report = replace(REPORT, models={"door": replace(model, running=running)})
+        (state / "status.json").write_bytes(report.dump())
+        assert f"door: release 4 (abababababab) {said}" in " ".join(_told(state))
+        with alone.hold(state):
+            assert f"door: release 4 (abababababab) {'answers;' if running else 'is active, but does NOT'}" in " ".join(
+                _told(state)
+            )
 
 
 def test_the_report_in_memory_counts_while_it_is_newer_than_the_disks(state: Path) -> None:

@@ -16,6 +16,7 @@ from sprat_device.contract.fields import Fields
 MOST: Final = 8
 """A device tells at most so many kinds, the newest first."""
 MOST_DETAIL: Final = 200
+MOST_PLACE: Final = 128
 _MOST_READ: Final = 64
 
 _READING: Final = "a reading is not as the model's manifest wants it: sprat inspect BUNDLE shows what each input takes"
@@ -77,7 +78,7 @@ class LastError:
 
     code: str
     at: str = ""
-    """The model, or `model/input`; empty where it is the device's."""
+    """The model, `model/input` or `output name`; empty where it is the device's."""
     detail: str = ""
     """Of the last one."""
     count: int = 1

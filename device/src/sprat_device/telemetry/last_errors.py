@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sprat_device.contract.last_errors import MOST, MOST_DETAIL, REMEDIES, LastError
+from sprat_device.contract.last_errors import MOST, MOST_DETAIL, MOST_PLACE, REMEDIES, LastError
 
 
 class LastErrors:
@@ -25,8 +25,7 @@ class LastErrors:
         """Take note of an event, if it is an error."""
         if code not in REMEDIES:
             return
-        place = "/".join(str(part) for part in (model or detail.get("model"), detail.get("input")) if part)
-        seen = LastError(code, place[:128], _sentence(detail), 1, wall_us, wall_us)
+        seen = LastError(code, _place(detail, model), _sentence(detail), 1, wall_us, wall_us)
         with self._lock:
             before = self._kept.pop((code, seen.at), None)  # and to the end again: the order is that of the last times
             self._kept[code, seen.at] = (
@@ -41,8 +40,17 @@ class LastErrors:
             return tuple(self._kept.values())[::-1]
 
 
+def _place(detail: Mapping[str, object], model: str) -> str:
+    """Return the model, `model/input`, or the output, by its name or else its kind."""
+    if "output" in detail:
+        return f"output {detail['output'] or detail.get('kind', '')}"[:MOST_PLACE]
+    return "/".join(str(part) for part in (model or detail.get("model"), detail.get("input")) if part)[:MOST_PLACE]
+
+
 def _sentence(detail: Mapping[str, object]) -> str:
     """Return an event's detail as one line: its reason and sentence where it has them, else its values."""
     said = ": ".join(str(detail[key]) for key in ("reason", "detail") if detail.get(key))
-    said = said or ", ".join(f"{key} {value}" for key, value in detail.items() if key not in {"model", "input"})
+    said = said or ", ".join(
+        f"{key} {value}" for key, value in detail.items() if key not in {"model", "input", "output", "kind"}
+    )
     return " ".join(said.split())[:MOST_DETAIL]

@@ -43,6 +43,18 @@ def test_an_error_is_counted_by_kind_and_place_and_the_newest_comes_first() -> N
     assert [(error.first_us, error.last_us) for error in errors.told()] == [(14, 14), (10, 13), (12, 12)]
 
 
+def test_each_output_is_a_place_of_its_own_by_its_name_or_kind() -> None:
+    errors = LastErrors()
+    errors.saw("sink-failed", {"output": "", "kind": "webhook", "detail": "refused"}, model="", wall_us=1)
+    errors.saw("sink-failed", {"output": "gate", "kind": "command", "detail": "no such file"}, model="", wall_us=2)
+    errors.saw("sink-overflow", {"output": "gate", "kind": "command", "dropped": 4}, model="", wall_us=3)
+    assert _seen(errors) == [
+        ("sink-overflow", "output gate", "dropped 4", 1),
+        ("sink-failed", "output gate", "no such file", 1),
+        ("sink-failed", "output webhook", "refused", 1),
+    ]
+
+
 def test_there_are_few_and_short_ones_whatever_comes() -> None:
     errors = LastErrors()
     for at in range(50):
