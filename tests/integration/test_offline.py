@@ -163,7 +163,7 @@ def test_status_tells_at_night_what_is_wrong(device: Identity, tmp_path: Path) -
     for expected in (
         "d1: the agent DOES NOT RUN; agent 0.1.0, channel canary, clock synchronised, reported just now",
         f"certificate: good until {ends}-",
-        "digits: release 7 (aaaaaaaaaaaa) answers; 1500 predictions, 2 errors since it was loaded, release 6 is spare",
+        "digits: release 7 (aaaaaaaaaaaa) answered; 1500 predictions, 2 errors since it was loaded, release 6 is spare",
         "last install: release 8 is checked: outside-window, window of the hub opens 02:00; floor 0",
         "39 records wait for the hub",
         "predictions: produced 99, acked 50, spooled 30, open 9, evicted 10, damaged 0  LOST SOME",
@@ -171,7 +171,7 @@ def test_status_tells_at_night_what_is_wrong(device: Identity, tmp_path: Path) -
         assert expected in text
     assert "events: produced 5, acked 5, spooled 0, open 0, evicted 0, damaged 0\n" in text
     silent = replace(reported().models["digits"], running="")
-    assert "is active, but does NOT answer" in told(state, reported(models={"digits": silent}))
+    assert "is active, and did NOT answer" in told(state, reported(models={"digits": silent}))
     empty = ModelReport()
     assert "digits: no bundle answers" in told(state, reported(models={"digits": empty}))
     device.certificate.write_bytes(b"damaged")
