@@ -414,6 +414,23 @@ def test_an_environment_that_a_cut_upgrade_made_the_current_one_is_not_removed(
     assert environments.is_whole(folder)
 
 
+@pytest.mark.parametrize(
+    ("controllers", "limit_mib", "told"),
+    [("cpu io pids\n", 96, 1), ("cpu io pids\n", 0, 0), ("cpu io memory pids\n", 96, 0), (None, 96, 0)],
+)
+def test_a_memory_limit_that_the_kernel_does_not_keep_is_told(
+    tmp_path: Path, controllers: str | None, limit_mib: int, told: int
+) -> None:
+    if controllers is not None:
+        (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+        (tmp_path / "sys/fs/cgroup/cgroup.controllers").write_text(controllers)
+    said: list[str] = []
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), said.append)
+    service.write(site, unit(python=Path("/p"), state=Path("/s"), user="sprat", memory_max_mib=limit_mib))
+    assert len(said) == told
+    assert all("cgroup_enable=memory" in line for line in said)
+
+
 def test_an_operators_own_drop_in_outlives_a_trial(tmp_path: Path) -> None:
     site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
     service.begin_trial(site, unit(python=Path("/p"), state=Path("/s"), user="sprat"))

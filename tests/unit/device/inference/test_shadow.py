@@ -34,7 +34,7 @@ from sprat_device.inference.capturing import Offered
 from sprat_device.inference.shadowing import Shadow, Shadows, process
 from sprat_device.inference.shadowing.compare import Compared, Comparer
 from sprat_device.inference.shadowing.gate import Gate
-from sprat_device.inference.shadowing.room import has_room
+from sprat_device.inference.shadowing.room import lacking
 from sprat_device.inference.shadowing.shadow import Ports
 from sprat_device.inference.shadowing.wire import REFUSED, Wire
 from sprat_device.inference.sources.reading import Reading
@@ -284,7 +284,7 @@ def test_its_process_ends_with_the_agent_even_where_it_hangs(tmp_path: Path) -> 
         "from sprat_device.board.settings import RuntimeSettings as R; "
         "from sprat_device.board.settings.shadow import ShadowSettings as S; "
         f"p._PROGRAM = 'tests.unit.device.inference.bad_shadow'; f = pathlib.Path({str(tmp_path)!r}); "
-        "s = p.ShadowProcess(f / 'hang-1.sprat', f, S(), runtime=R(), stopping=lambda: False); s.load(); "
+        "s = p.ShadowProcess(f / 'hang-1.sprat', f, S(), digest='0' * 64, runtime=R(), stopping=lambda: False); s.load(); "
         "print(s.pid, flush=True); s.ask({}, reset=False)"
     )
     parent = subprocess.Popen([sys.executable, "-c", agent], stdout=subprocess.PIPE, text=True)
@@ -404,23 +404,57 @@ def test_a_stream_is_not_compared_before_the_shadow_has_warmed_up(rig: Callable[
 def test_a_shadow_waits_until_the_machine_has_memory_to_spare(
     rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = False
-    monkeypatch.setattr("sprat_device.inference.shadowing.shadow.has_room", lambda _size: room)
+    why = "too little"
+    monkeypatch.setattr("sprat_device.inference.shadowing.shadow.lacking", lambda _size: why)
     one = rig("good")
     one.until(lambda: one.shadow.standing.state == "waiting")
     assert one.shadow.standing.starts == 0
-    room = True
+    why = ""
     one.until(lambda: one.shadow.standing.state == "running")
     assert one.recorder.codes() == ["shadow-waits", "shadow-running"]
     one.stop()
 
 
 def test_memory_to_spare_is_what_the_kernel_says(tmp_path: Path) -> None:
-    told = tmp_path / "meminfo"
-    told.write_text("MemTotal: 1000 kB\nMemAvailable:     600 kB\n")
-    assert has_room(600 * 1024, meminfo=told)
-    assert not has_room(601 * 1024, meminfo=told)
-    assert has_room(10**15, meminfo=tmp_path / "absent")
+    (tmp_path / "meminfo").write_text("MemTotal: 900000 kB\nMemAvailable:  600000 kB\n")
+    assert lacking(600_000 * 1024, proc=tmp_path, cgroups=tmp_path) == ""
+    assert lacking(600_001 * 1024, proc=tmp_path, cgroups=tmp_path).startswith("the machine has 585 MiB free")
+    assert lacking(10**15, proc=tmp_path / "absent", cgroups=tmp_path) == ""
+
+
+class Groups:
+    """Control groups of version 2, as trees of files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.proc, self.cgroups = folder / "proc", folder / "cgroup"
+        (self.proc / "self").mkdir(parents=True)
+        (self.proc / "self/cgroup").write_text("4:memory:/old\n0::/system.slice/sprat.service\n")
+        (self.cgroups / "system.slice/sprat.service").mkdir(parents=True)
+
+    def limit(self, group: str, **told: object) -> None:
+        for name, value in told.items():
+            (self.cgroups / group / f"memory.{name}").write_text(f"{value}\n")
+
+    def lacking(self, size: int) -> str:
+        return lacking(size, proc=self.proc, cgroups=self.cgroups)
+
+
+@pytest.mark.parametrize("group", ["system.slice/sprat.service", "system.slice"])
+@pytest.mark.parametrize(("high", "most"), [(100 << 20, "max"), ("max", 100 << 20), (100 << 20, 150 << 20)])
+def test_a_limit_of_the_service_counts_as_well(tmp_path: Path, group: str, high: object, most: object) -> None:
+    groups = Groups(tmp_path)
+    groups.limit(group, high=high, max=most, current=80 << 20, stat=f"anon 1\ninactive_file {30 << 20}\nfile 9")
+    assert groups.lacking(50 << 20) == ""
+    assert groups.lacking(51 << 20).startswith("the service's memory limit leaves 50 MiB, the shadow may take 51;")
+
+
+def test_a_service_without_limits_has_what_the_machine_has(tmp_path: Path) -> None:
+    groups = Groups(tmp_path)
+    assert groups.lacking(10**12) == ""
+    groups.limit("system.slice", high="max", max="max", current=5, stat="inactive_file 0")
+    assert groups.lacking(10**12) == ""
+    groups.limit("system.slice", max="nonsense")
+    assert groups.lacking(10**12) == ""
 
 
 # The shadows of a device

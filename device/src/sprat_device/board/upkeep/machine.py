@@ -62,6 +62,14 @@ class Machine:
         """Return the command that shows what the agent said."""
         return f"journalctl -u {UNIT_NAME}"
 
+    def bounds_memory(self) -> bool:
+        """Tell whether the kernel keeps a unit's memory limit; one that does not tell is taken to."""
+        try:
+            controllers = (self.root / "sys/fs/cgroup/cgroup.controllers").read_text("ascii")
+        except OSError:
+            return True
+        return "memory" in controllers.split()
+
     def has_user(self, user: str) -> bool:
         """Tell whether a user is known here."""
         return self._ids(user) is not None

@@ -17,6 +17,10 @@ from sprat_device.board.upkeep.site import Site
 from sprat_device.board.upkeep.watch import await_well, look
 
 _READABLE: Final = 0o644
+_UNBOUNDED: Final = (
+    "this kernel keeps no memory limit of a service; "
+    "add cgroup_enable=memory at the end of the line in /boot/firmware/cmdline.txt, and restart the board"
+)
 
 
 def text(site: Site, environment: Path, *, python: Path, record: Record) -> str:
@@ -35,6 +39,8 @@ def write(site: Site, unit: str) -> bool:
     before = site.at.unit.read_text("utf-8") if site.at.unit.exists() else ""
     _write(site.at.unit, unit)
     site.machine.reload()
+    if "\nMemoryMax=" in unit and not site.machine.bounds_memory():
+        site.say(_UNBOUNDED)
     return unit != before
 
 

@@ -21,6 +21,7 @@ from sprat_device.board.settings.shadow import ShadowSettings
 from sprat_device.contract.capture import Rule
 from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.manifest import State
+from sprat_device.contract.phases import Reason
 from sprat_device.contract.shadow import CODE
 from sprat_device.contract.twin import Installed
 from sprat_device.inference.capturing import Offered
@@ -28,7 +29,7 @@ from sprat_device.inference.shadowing.compare import Comparer
 from sprat_device.inference.shadowing.figures import Figures
 from sprat_device.inference.shadowing.gate import Gate, Seen
 from sprat_device.inference.shadowing.process import Died, ShadowProcess, Stopped
-from sprat_device.inference.shadowing.room import has_room
+from sprat_device.inference.shadowing.room import lacking
 
 DELAYS_S: Final = (2.0, 15.0, 120.0, 900.0)
 _TICK_S: Final = 0.25
@@ -61,6 +62,8 @@ class Standing:
     compared: int = 0
     agreed: int = 0
     starts: int = 0
+    damaged: bool = False
+    """Its file is not the one that was verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Shadow:
         self._delays_s = delays_s
         self._stopping = threading.Event()
         self._state, self._detail = "starting", ""
+        self._damaged = False
         self._deaths = self._starts = self._compared = self._agreed = 0
         self._figures: dict[Digest, Figures] = {}
         self._comparers: dict[int, Comparer] = {}
@@ -112,7 +116,7 @@ class Shadow:
     @property
     def standing(self) -> Standing:
         """Return how it does."""
-        return Standing(self._state, self._detail, self._compared, self._agreed, self._starts)
+        return Standing(self._state, self._detail, self._compared, self._agreed, self._starts, self._damaged)
 
     def stop(self) -> None:
         """End its process and tell the last figures; what the kernel holds longer than a second is left behind."""
@@ -144,8 +148,9 @@ class Shadow:
         self._starts += 1
         self._comparers.clear()
         process = ShadowProcess(
-            self._bundle, ports.cache, ports.settings, runtime=ports.runtime, stopping=self._stopping.is_set
-        )
+            self._bundle, ports.cache, ports.settings, digest=self.installed.bundle, runtime=ports.runtime,
+            stopping=self._stopping.is_set,
+        )  # fmt: skip
         self.pid = process.pid
         try:
             self._spent_us = _thread_cpu_us()
@@ -169,10 +174,10 @@ class Shadow:
             process.end()
 
     def _await_room(self) -> None:
-        """Wait until the machine has the memory that the shadow may take: it must not be taken from anyone else."""
-        while not has_room(self._ports.settings.memory_bytes):
+        """Wait until the memory that the shadow may take is there: it must not be taken from anyone else."""
+        while why := lacking(self._ports.settings.memory_bytes):
             if self._state != "waiting":
-                self._state, self._detail = "waiting", "the machine has not enough memory free"
+                self._state, self._detail = "waiting", why
                 self._ports.recorder.event("shadow-waits", {"detail": self._detail}, model=self._model)
             if self._stopping.wait(self._delays_s[0]):
                 raise Stopped
@@ -266,6 +271,7 @@ class Shadow:
             raise Stopped
 
     def _give_up(self, reason: str, detail: str) -> None:
+        self._damaged = reason == Reason.HASH_MISMATCH
         self._state, self._detail = "given-up", f"{reason}: {detail}"
         self._ports.recorder.event(
             "shadow-given-up", {"reason": reason, "detail": detail, "shadow": self.installed.bundle}, model=self._model
