@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,6 +86,8 @@ def board_of(target: Target, runtime: str, python: str) -> Board:
         raise Refused(
             "no-runtime", f"{wanted} has no wheels for {target.name}; it runs {', '.join(target.runtimes)} (--runtime)"
         )
+    if not re.fullmatch(r"3\.\d{1,3}", version):
+        raise WrongUse(f"--python: found {version[:40]!r}, expected 3.N, as `python3 --version` says on the board")
     if version not in need.python:
         raise Refused(
             "no-runtime",

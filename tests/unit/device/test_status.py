@@ -97,7 +97,7 @@ def test_the_units_folder_counts_before_the_sessions(tmp_path: Path) -> None:
     assert held.write(b"x")
     assert held.found() == next(unit.iterdir())
     assert not list(session.iterdir())
-    assert next(unit.iterdir()).stat().st_mode & 0o777 == 0o644
+    assert next(unit.iterdir()).stat().st_mode & 0o777 == 0o600
 
 
 def test_without_a_folder_in_memory_nothing_is_written_anywhere(tmp_path: Path) -> None:

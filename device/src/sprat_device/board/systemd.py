@@ -73,6 +73,9 @@ def unit(
             raise WrongUse(
                 f"systemd unit: {word!r} cannot stand in a unit; use a name or path without spaces and marks"
             )
+    for path in (python, state):
+        if not path.is_absolute():
+            raise WrongUse(f"systemd unit: found {str(path)!r}, expected a path that begins with /")
     if writable_code not in {"allow", "deny"}:
         raise WrongUse(f"systemd unit: writable_code {writable_code!r}, expected allow or deny")
     return "\n".join([

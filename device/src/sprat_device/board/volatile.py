@@ -35,8 +35,9 @@ class VolatileReport:
         path = given / self._name
         fresh = path.with_suffix(".new")
         try:
-            fresh.write_bytes(report)
-            fresh.chmod(0o644)  # as status.json: the unit's mask would hide it from who may look into the folder
+            # As status.json: it is for the owner of the state folder and root, whatever this process' mask says.
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(report)
             fresh.replace(path)
         except OSError:
             return False

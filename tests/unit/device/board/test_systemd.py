@@ -20,7 +20,7 @@ _TOO_NEW = re.compile(r"Unknown key '(RestartSteps|RestartMaxDelaySec)'")
 
 
 def _unit(**more: Any) -> str:
-    return unit(python=Path(sys.executable), state=Path("/var/lib/sprat"), user="daemon", **more)
+    return unit(**{"python": Path(sys.executable), "state": Path("/var/lib/sprat"), "user": "daemon", **more})
 
 
 def _lines(**more: Any) -> set[str]:
@@ -84,7 +84,15 @@ def test_code_made_at_run_time_is_refused_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"devices": ("/dev/x rw\nUser=root",)}, {"groups": ("a b",)}, {"devices": ("",)}, {"writable_code": "x"}]
+    "wrong",
+    [
+        {"devices": ("/dev/x rw\nUser=root",)},
+        {"groups": ("a b",)},
+        {"devices": ("",)},
+        {"writable_code": "x"},
+        {"state": Path("relative")},
+        {"python": Path()},
+    ],
 )
 def test_what_cannot_stand_in_a_unit_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(WrongUse):
