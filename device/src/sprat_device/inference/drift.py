@@ -49,9 +49,9 @@ class Drift:
         used = _used(manifest, self._columns, self._statistics.values())
         shown = wanted(manifest, baseline)
         sizes = [*map(_size, used), *([shown[1].width] if shown else [])]
-        self._rows = max(1, min(BLOCK, _BLOCK_BYTES // (8 * max(sizes, default=1))))
+        self._rows = _rows(max(map(_size, used), default=1))
         self._blocks = {spec.name: np.empty((self._rows, *spec.shape[1:])) for spec in used}
-        self._seen = Seen(*shown, self._rows) if shown else None
+        self._seen = Seen(*shown, _rows(shown[1].width)) if shown else None
         self._filled = 0
         self._looks = Looks(sum(sizes))
 
@@ -64,8 +64,8 @@ class Drift:
         filled = self._filled
         for name, block in self._blocks.items():
             block[filled] = inputs[name]
-        if self._seen is not None and embedded is not None:
-            self._seen.add(embedded)
+        if self._seen is not None and embedded is not None and self._seen.add(embedded):
+            self._add_figures(self._seen.take())
         self._filled = filled + 1
         if self._filled == self._rows:
             self._count()
@@ -77,6 +77,8 @@ class Drift:
     def take(self) -> Counts:
         """Return the counts since the last call, by feature and statistic, and begin anew."""
         self._count()
+        if self._seen is not None:
+            self._add_figures(self._seen.take())
         taken = {name: tuple(histogram.counts.tolist()) for name, histogram in self._histograms.items()}
         for histogram in self._histograms.values():
             histogram.counts[:] = 0
@@ -96,9 +98,12 @@ class Drift:
             self._histograms[name].add(block if column is None else block[..., column])
         for name, statistic in self._statistics.items():
             self._histograms[name].add(statistic.of(rows[statistic.input]))
-        if self._seen is not None:
-            self._add_figures(self._seen.take())
         self._filled = 0
+
+
+def _rows(size: int) -> int:
+    """Return how many readings of so many values a block has room for."""
+    return max(1, min(BLOCK, _BLOCK_BYTES // (8 * size)))
 
 
 def _used(

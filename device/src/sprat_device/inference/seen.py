@@ -25,10 +25,11 @@ class Seen:
         self._block = np.empty((rows, space.width), spec.dtype)
         self._filled = 0
 
-    def add(self, raw: npt.NDArray[Any]) -> None:
-        """Keep one embedding, flat and in the artifact's own dtype."""
+    def add(self, raw: npt.NDArray[Any]) -> bool:
+        """Keep one embedding, flat and in the artifact's own dtype; True where there is no room for another."""
         self._block[self._filled] = raw
         self._filled += 1
+        return self._filled == len(self._block)
 
     def take(self) -> dict[str, npt.NDArray[Any]]:
         """Return the figures of what was kept, by name, and make room."""
