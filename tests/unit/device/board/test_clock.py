@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import pytest
+
+from sprat_device.board import clock as clock_module
 from sprat_device.board.clock import ClockSteps, SystemClock
 from sprat_device.contract.phases import ClockState
 
@@ -23,6 +27,23 @@ def test_the_monotonic_clock_never_goes_back_and_the_state_can_be_fixed() -> Non
     assert clock.state() in ClockState
     for state in ClockState:
         assert SystemClock(state).state() is state
+
+
+def test_the_monotonic_clock_counts_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As after an hour of suspend, which no test can have.
+    told = {time.CLOCK_BOOTTIME: 3_605_000_000_000, time.CLOCK_MONOTONIC: 5_000_000_000}
+    monkeypatch.setattr(time, "clock_gettime_ns", told.__getitem__)
+    assert SystemClock().monotonic_us() == 3_605_000_000
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize("systemd", [True, False])
+def test_the_wall_clock_is_believed_by_the_kernels_word_or_systemds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kernel: bool, systemd: bool
+) -> None:
+    monkeypatch.setattr(clock_module, "_kernel_is_synchronised", lambda: kernel)
+    monkeypatch.setattr(clock_module, "_TIMESYNC", tmp_path if systemd else tmp_path / "absent")
+    assert (SystemClock().state() is ClockState.SYNCHRONISED) is (kernel or systemd)
 
 
 class MovedClock(SystemClock):

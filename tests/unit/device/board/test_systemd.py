@@ -59,6 +59,33 @@ def test_it_is_watched_and_never_given_up() -> None:
     assert "WatchdogSec=60" not in _lines(watchdog_s=0)
 
 
+def test_a_child_that_takes_too_much_or_lingers_costs_the_agent_nothing() -> None:
+    assert {"OOMPolicy=continue", "KillMode=mixed", "TimeoutStopSec=15"} <= _lines()
+
+
+def test_the_journal_is_not_flooded() -> None:
+    assert {"LogRateLimitIntervalSec=30", "LogRateLimitBurst=300"} <= _lines()
+
+
+def test_a_process_may_give_way_and_ask_for_the_time_and_is_never_killed_for_more() -> None:
+    lines = _unit().splitlines()
+    taken = lines.index("SystemCallFilter=~@privileged @resources")
+    # What is given back must come after what is taken: systemd goes by the order.
+    for given in ("nice setpriority sched_setscheduler", "adjtimex clock_adjtime"):
+        assert lines.index(f"SystemCallFilter={given}") > taken
+    assert "SystemCallErrorNumber=EPERM" in lines
+
+
+def test_nothing_but_the_state_folder_can_be_written() -> None:
+    assert {
+        "ProtectSystem=strict",
+        "ReadWritePaths=/var/lib/sprat",
+        "PrivateTmp=yes",
+        "NoNewPrivileges=yes",
+    } <= _lines()
+    assert [line for line in _lines() if line.startswith("ReadWritePaths=")] == ["ReadWritePaths=/var/lib/sprat"]
+
+
 def test_memory_is_limited_on_request_alone() -> None:
     assert {"MemoryHigh=86M", "MemoryMax=96M"} <= _lines(memory_max_mib=96)
     assert not [line for line in _lines() if line.startswith("MemoryM")]

@@ -431,6 +431,14 @@ def test_a_memory_limit_that_the_kernel_does_not_keep_is_told(
     assert all("cgroup_enable=memory" in line for line in said)
 
 
+def test_an_environment_is_whole_only_when_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marked: list[bool] = []
+    monkeypatch.setattr(os, "sync", lambda: marked.append(environments.is_whole(tmp_path)))
+    environments._seal(tmp_path)
+    assert marked == [False]
+    assert environments.is_whole(tmp_path)
+
+
 def test_an_operators_own_drop_in_outlives_a_trial(tmp_path: Path) -> None:
     site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
     service.begin_trial(site, unit(python=Path("/p"), state=Path("/s"), user="sprat"))

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from tests.clock import ManualClock
 
-from sprat_device.board.files import OsFiles
+from sprat_device.board.files import Appender, OsFiles
 from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.phases import Reason
-from sprat_device.install.fetch import Pace, Wanted, fetch
+from sprat_device.install.fetch import SYNC_EVERY, Pace, Wanted, fetch
 from sprat_device.install.origins import TryLater
 
 CONTENT = bytes(range(256)) * 4000
@@ -55,6 +55,38 @@ def test_what_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert _fetch(tmp_path, origin).read_bytes() == CONTENT
     assert origin.asked == [held]
     assert not (tmp_path / "part").exists()
+
+
+class Unsynced(OsFiles):
+    """The real disk; remembers the most bytes that a power cut could have taken."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def append(self, path: Path) -> Appender:
+        real, disk = super().append(path), self
+
+        class Counted:
+            def write(self, data: bytes) -> None:
+                real.write(data)
+                disk.now += len(data)
+                disk.most = max(disk.most, disk.now)
+
+            def sync(self) -> None:
+                real.sync()
+                disk.now = 0
+
+            def close(self) -> None:
+                real.close()
+
+        return Counted()
+
+
+def test_a_power_cut_costs_a_quarter_of_a_mebibyte_at_most(tmp_path: Path) -> None:
+    disk, origin = Unsynced(), Origin(ManualClock())
+    fetch(WANTED, origin, part=tmp_path / "part", target=tmp_path / "whole", files=disk, clock=origin.clock, pace=PACE)
+    assert len(CONTENT) > 2 * SYNC_EVERY >= 2 * disk.most
+    assert disk.now == 0, "the file has its name only when all of it is on the disk"
 
 
 def test_a_whole_part_is_not_asked_for_again(tmp_path: Path) -> None:
