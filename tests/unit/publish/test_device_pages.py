@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sprat_device.board import settings
 from sprat_device.board.settings.device import KEYS
 
+OURS = r"(#[^\n]*\n)*(\[\[(inputs|outputs)\]\]|\[(telemetry|install|runtime|serve|capture|shadow|drift|remote|health|hub)\])"
 ROOT = Path(__file__).parents[3]
 INSTALL = ROOT / "device/src/sprat_device/install"
 
@@ -42,6 +44,44 @@ def test_every_setting_is_told_with_its_default(name: str, section: str) -> None
         if key.startswith(f"{section}."):
             assert told.pop(key.partition(".")[2]) == shown(entry.default), key
     assert all(key in KEYS for key in told if key.startswith("hub."))
+
+
+PAGES = {
+    "capture": "capture.md", "drift": "drift.md", "health": "daemon.md", "remote": "daemon.md", "runtime": "serving.md",
+    "serve": "serving.md", "shadow": "shadow.md",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key.partition(".")[0] in PAGES or "." not in key])
+def test_every_setting_of_a_section_is_on_its_page(key: str) -> None:
+    section, _, name = key.rpartition(".")
+    told = rf"`({section}\.)?{name}( = [^`]*)?`|^{name} = "
+    assert re.search(told, page(PAGES.get(section, "daemon.md")), re.MULTILINE), key
+
+
+def test_every_setting_that_a_page_names_exists() -> None:
+    sections = {key.partition(".")[0] for key in KEYS if "." in key}
+    named = {
+        key
+        for path in (ROOT / "docs").glob("*.md")
+        for key in re.findall(r"`([a-z]+\.[a-z0-9_]+)\b", path.read_text("utf-8"))
+        if key.partition(".")[0] in sections and not key.endswith((".md", ".py", ".toml", ".json"))
+    }
+    assert len(named) >= 20
+    assert named - KEYS.keys() == set()
+
+
+def test_every_section_and_key_of_the_examples_is_taken(tmp_path: Path) -> None:
+    """Every example of `sprat.toml` in the docs is read by the agent's own reader."""
+    read = 0
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"^```toml\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            if not re.match(OURS, block.lstrip()):
+                continue
+            (tmp_path / "sprat.toml").write_text(block, encoding="utf-8")
+            settings.load(tmp_path, environment={})
+            read += 1
+    assert read >= 8
 
 
 def test_every_way_to_the_hub_is_told() -> None:

@@ -72,7 +72,10 @@ def test_a_fixed_clock_state_is_taken(tmp_path: Path) -> None:
         ("inputs = 3\n", "expected a list of tables"),
         ("inputs = [3]\n", "expected a table"),
         ("log_level = \n", "cannot be read .*line 1"),
-        ("telemetry = 3\n", "unknown setting 'telemetry'"),
+        ("telemetry = 3\n", r"sprat.toml:1: found 3, expected a table: \[telemetry\]"),
+        ("[hub]\nurl = 'hub.local'\n", "found 'hub.local', expected https://HOST"),
+        ("[hub]\nurl = 'https://hub:0'\n", "expected https://HOST"),
+        ("[hub]\nurl = 'https://[::1'\n", "expected https://HOST"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:

@@ -126,6 +126,13 @@ def test_a_wrong_input_is_one_line_that_names_it(tmp_path: Path, given: str, sai
         ("kind='webhook'\nurl='ftp://a'", "expected http://HOST[:PORT]/PATH, or https"),
         ("kind='stdout'\nmin_confidence=0.9\nmax_confidence=0.5", "min_confidence 0.9 is above max_confidence 0.5"),
         ("kind='stdout'\non='sometimes'", "expected one of every, change"),
+        ("kind='stdout'\nmodel='A B'", "model name 'A B': expected 1-63 of"),
+        ("kind='stdout'\ninput='A B'", "expected at most 32 of a-z"),
+        ("kind='mqtt'\ntopic='site/+'", "found 'site/+', expected a topic without + and #"),
+        ("kind='webhook'\nurl='http://a:99999/'", "expected http://HOST[:PORT]/PATH"),
+        ("kind='webhook'\nurl='http://a b/'", "expected http://HOST[:PORT]/PATH"),
+        ("kind='webhook'\nurl='http://a'\nheaders={'X Y'='b'}", "found 'X Y', expected the name of an HTTP header"),
+        ("kind='webhook'\nurl='http://a'\nheaders={X=[1]}", "expected one line of ASCII text for X"),
     ],
 )
 def test_a_wrong_output_is_one_line_that_names_it(tmp_path: Path, given: str, said: str) -> None:
@@ -133,6 +140,38 @@ def test_a_wrong_output_is_one_line_that_names_it(tmp_path: Path, given: str, sa
         load(tmp_path, f"[[outputs]]\n{given}\n")
     assert said in str(told.value)
     assert "outputs[0]" in str(told.value)
+
+
+def test_a_header_that_cannot_be_sent_is_named_without_its_value(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse) as told:
+        load(tmp_path, '[[outputs]]\nkind="webhook"\nurl="http://a"\nheaders={Authorization="Bearer se\\ncret"}\n')
+    assert "expected one line of ASCII text for Authorization" in str(told.value)
+    assert "cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("topic = 'a/#/b'", "found 'a/#/b', expected a topic in which + stands for a whole level"),
+        ("topic = 'a+/b'", "expected a topic in which"),
+        ("topic = 'a'\ndtype = 'text'\nformat = 'raw'", "expected one of float16, float32"),
+    ],
+)
+def test_a_wrong_topic_or_kind_of_number_is_named(tmp_path: Path, given: str, said: str) -> None:
+    with pytest.raises(WrongUse) as told:
+        load(tmp_path, f"[[inputs]]\nmodel = 'a'\nkind = 'mqtt'\n{given}\n")
+    assert said in str(told.value)
+
+
+@pytest.mark.parametrize("topic", ["+/#", "a/+/b", "#", "$share/g/a/#"])
+def test_a_filter_of_topics_is_taken(tmp_path: Path, topic: str) -> None:
+    assert load(tmp_path, f"[[inputs]]\nmodel = 'a'\nkind = 'mqtt'\ntopic = '{topic}'\n").inputs[0].topic == topic
+
+
+def test_standard_input_feeds_one_input(tmp_path: Path) -> None:
+    twice = "[[inputs]]\nmodel = 'a'\nkind = 'stdin'\n[[inputs]]\nmodel = 'b'\nkind = 'stdin'\n"
+    with pytest.raises(WrongUse, match="2 of them read stdin, expected one: each would miss lines"):
+        load(tmp_path, twice)
 
 
 @pytest.mark.parametrize(("owner", "page"), [(InputSettings, "sources.md"), (OutputSettings, "sinks.md")])

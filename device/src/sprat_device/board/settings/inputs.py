@@ -68,7 +68,7 @@ class InputSettings:
     from_start: bool = setting(False, values.boolean, "read what a file already holds when it is first seen")
     host: str = setting("127.0.0.1", values.text, "of the local broker")
     port: int = setting(1883, values.integer(1, 65535), "of the local broker")
-    topic: str = setting("", values.text, "to subscribe to; + and # are allowed")
+    topic: str = setting("", values.topic_filter, "to subscribe to; + and # are allowed")
     qos: int = setting(0, values.integer(0, 1), "of the subscription")
     username: str = setting("", values.text, "at the local broker")
     password_file: str = setting("", values.text, "file that holds the password at the local broker")
@@ -146,9 +146,12 @@ def _whole(value: object) -> int:
 
 
 def require_distinct(inputs: Iterable[InputSettings], came_from: str) -> None:
-    """Raise WrongUse where two inputs of one model could not be told apart."""
+    """Raise WrongUse where two inputs of one model could not be told apart, or would take each other's readings."""
+    inputs = tuple(inputs)
     for (model, name), times in Counter((entry.model, entry.name) for entry in inputs).items():
         if times > 1:
             raise WrongUse(
                 f"inputs ({came_from}): model {model!r} has {times} inputs named {name!r}; give each a name of its own"
             )
+    if (readers := sum(entry.kind == "stdin" for entry in inputs)) > 1:
+        raise WrongUse(f"inputs ({came_from}): {readers} of them read stdin, expected one: each would miss lines")

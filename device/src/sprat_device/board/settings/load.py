@@ -72,11 +72,9 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             found |= {f"{name}.{key}": entry for key, entry in value.items()}
         else:
             found[name] = value
-    known = [*KEYS, *TABLES]
     for key in found:
-        if key not in known:
-            near = did_you_mean(key, [name for name in (*known, *SECTIONS) if name != key])
-            raise WrongUse(f"{path}:{values.line_of(text, key)}: unknown setting {key!r}{near}")
+        if key not in KEYS and key not in TABLES:
+            raise WrongUse(f"{path}:{values.line_of(text, key)}: {_unknown(key, found[key])}")
     for name, owner in TABLES.items():
         _require_known(path, text, name, settings_of(owner), found.get(name, []))
     origins = {key: f"{path}:{values.line_of(text, key)}" for key in found}
@@ -85,6 +83,12 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             place = f"{name}[{i}].{key}" if key else f"{name}[{i}]"
             origins[place] = f"{path}:{values.line_of(text, f'{name}.{key}', table=i)}"
     return found, origins
+
+
+def _unknown(key: str, value: object) -> str:
+    if key in SECTIONS:
+        return f"found {value!r}, expected a table: [{key}]"
+    return f"unknown setting {key!r}{did_you_mean(key, [*KEYS, *TABLES, *SECTIONS])}"
 
 
 def _places(tables: object) -> Iterator[tuple[int, str]]:

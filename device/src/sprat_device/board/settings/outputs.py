@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from sprat_device.board.settings import values
 from sprat_device.board.settings.entry import setting
 from sprat_device.board.settings.kinds import Kind, options_of, require_kind
+from sprat_device.contract.errors import ContractError
+from sprat_device.contract.ids import model_name
 
 EVERY: Final = "every"
 CHANGE: Final = "change"
@@ -30,6 +32,23 @@ SINKS: Final[Mapping[str, Kind]] = {
 }
 
 
+def _model(raw: object) -> str:
+    return model_name(raw) if raw else values.text(raw)
+
+
+def _headers(raw: object) -> Mapping[str, Any]:
+    """Accept a table of HTTP headers: words, with texts of one line."""
+    found = values.table(raw)
+    for name, value in found.items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise ContractError(f"found {name[:40]!r}, expected the name of an HTTP header")
+        text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+        if not (text.isprintable() and text.isascii() and text):
+            # The value is not shown: it may be a secret.
+            raise ContractError(f"expected one line of ASCII text for {name[:40]}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
     """One place where predictions go: `[[outputs]]`."""
@@ -38,8 +57,8 @@ class OutputSettings:
 
     kind: str = setting("stdout", values.choice(*SINKS), "where they go")
     name: str = setting("", values.name, "tells it from other outputs in events and logs")
-    model: str = setting("", values.text, "only predictions of this model; empty is all")
-    input: str = setting("", values.text, "only those of this input; empty is all")
+    model: str = setting("", _model, "only predictions of this model; empty is all")
+    input: str = setting("", values.name, "only those of this input; empty is all")
     labels: tuple[str, ...] = setting((), values.texts, "only these labels; empty is all")
     min_confidence: float = setting(0.0, values.number(0, 1), "of the label; less certain predictions are passed over")
     max_confidence: float = setting(1.0, values.number(0, 1), "of the label; more certain ones are passed over")
@@ -59,14 +78,14 @@ class OutputSettings:
     keep: int = setting(3, values.integer(0, 1000), "rotated files that are kept")
     host: str = setting("127.0.0.1", values.text, "of the local broker")
     port: int = setting(1883, values.integer(1, 65535), "of the local broker")
-    topic: str = setting("", values.text, "to publish to; {model}, {input} and {label} are filled in")
+    topic: str = setting("", values.topic, "to publish to; {model}, {input} and {label} are filled in")
     qos: int = setting(0, values.integer(0, 1), "of a message")
     retain: bool = setting(False, values.boolean, "the broker keeps the last message")
     username: str = setting("", values.text, "at the local broker")
     password_file: str = setting("", values.text, "file that holds the password at the local broker")
-    url: str = setting("", values.text, "http:// or https:// address that is posted to")
+    url: str = setting("", values.url("http", "https"), "http:// or https:// address that is posted to")
     headers: Mapping[str, Any] = field(
-        default_factory=dict, hash=False, metadata={"read": values.table, "about": "further headers of a request"}
+        default_factory=dict, hash=False, metadata={"read": _headers, "about": "further headers of a request"}
     )
     command: tuple[str, ...] = setting(
         (), values.texts, "program and arguments; no shell; {label} and others are filled in"
@@ -90,7 +109,3 @@ class OutputSettings:
             raise ValueError(f"min_confidence {low:g} is above max_confidence {high:g}")
         if given.get("kind") == "command" and given.get("on") != CHANGE and not given.get("most_hz"):
             raise ValueError('a program for every prediction: set on = "change", or most_hz')
-        if given.get("kind") == "webhook":
-            parts = urlsplit(str(given["url"]))
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"url {given['url']!r}: expected http://HOST[:PORT]/PATH, or https")

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_MOST_TOPIC: Final = 65_535
+"""Bytes, by the protocol."""
 
 
 def integer(low: int, high: int = 2**53) -> Callable[[object], int]:
@@ -50,7 +54,8 @@ def choice(*known: str) -> Callable[[object], str]:
 
     def read(raw: object) -> str:
         if raw not in known:
-            raise ValueError(f"one of {', '.join(known)}")
+            words = ", ".join(word for word in known if word)
+            raise ValueError(f"one of {words}{', or nothing' if '' in known else ''}")
         return str(raw)
 
     return read
@@ -106,6 +111,39 @@ def name(raw: object) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"[a-z0-9_-]{0,32}", raw):
         raise ValueError("at most 32 of a-z, 0-9, - and _")
     return raw
+
+
+def url(*schemes: str) -> Callable[[object], str]:
+    """Accept an address with a host, or nothing."""
+
+    def read(raw: object) -> str:
+        expected = f"{schemes[0]}://HOST[:PORT]/PATH" + "".join(f", or {scheme}" for scheme in schemes[1:])
+        try:
+            parts = urlsplit(text(raw))
+            known = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:  # a port that is none, brackets that do not close
+            known = False
+        if raw and (not known or not str(raw).isprintable() or " " in str(raw)):
+            raise ValueError(expected)
+        return text(raw)
+
+    return read
+
+
+def topic(raw: object) -> str:
+    """Accept a topic that may be published to, or nothing."""
+    if not isinstance(raw, str) or any(mark in raw for mark in "+#\0") or len(raw.encode()) > _MOST_TOPIC:
+        raise ValueError("a topic without + and #")
+    return raw
+
+
+def topic_filter(raw: object) -> str:
+    """Accept what may be subscribed to, or nothing."""
+    parts = text(raw).split("/")
+    whole = all(part in {"+", "#"} or not set(part) & set("+#\0") for part in parts)
+    if not whole or "#" in parts[:-1] or len(str(raw).encode()) > _MOST_TOPIC:
+        raise ValueError("a topic in which + stands for a whole level, and # for all of the last ones")
+    return str(raw)
 
 
 def line_of(text: str, key: str, *, table: int = 0) -> int:
