@@ -26,6 +26,7 @@ from sprat_device.contract.errors import MachineLacks, WrongUse
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.serve.exchange import Exchange, Rows
 from sprat_device.inference.serve.inprocess import served
+from sprat_device.inference.serve.room import Room
 from sprat_device.inference.serve.server import Server
 from sprat_device.inference.serve.wire import Request, Response
 from sprat_device.inference.session import Session
@@ -244,7 +245,7 @@ def test_answers_of_which_no_response_can_be_made_end_no_service() -> None:
         exchange.take(0, Reply("", 0))
         return exchange
 
-    server = Server(LOCAL, app)
+    server = Server(LOCAL, app, Room(LOCAL.max_waiting_bytes))
     server.start()
     client = Client(server.address)
     for _ in range(2):

@@ -16,6 +16,7 @@ from sprat_device.board.settings import ServeSettings
 from sprat_device.contract.manifest import TensorSpec
 from sprat_device.inference.serve.bodies import NPZ, RAW, parse
 from sprat_device.inference.serve.connection import Connection, Phase
+from sprat_device.inference.serve.room import Room
 from sprat_device.inference.serve.wire import JSON, Head, Refusal, Request
 
 MODELS = [manifest(), manifest(inputs=(INPUT, TensorSpec("n", "int32", (1, 2)), TensorSpec("s", "string", (1, 1))))]
@@ -43,7 +44,7 @@ def _or_status(work: Callable[[], Any]) -> tuple[Any, int]:
 def test_any_bytes_are_a_request_or_a_refusal_or_not_whole_yet(chunks: list[bytes]) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        connection = Connection(ours, ServeSettings(), 0.0)
+        connection = Connection(ours, ServeSettings(), Room(ServeSettings().max_waiting_bytes), 0.0)
         theirs.setblocking(False)
         for chunk in chunks:
             theirs.sendall(chunk) if chunk else None
@@ -93,7 +94,7 @@ def _parsed(model: Any, body: bytes, kind: str, query: dict[str, str]) -> None:
 def test_what_a_client_sends_ahead_is_bounded(count: int) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        connection = Connection(ours, ServeSettings(), 0.0)
+        connection = Connection(ours, ServeSettings(), Room(ServeSettings().max_waiting_bytes), 0.0)
         theirs.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert connection.receive()
         assert connection.take(0.0) is not None

@@ -54,6 +54,10 @@ class ServeSettings:
     max_json_bytes: int = setting(
         1024 * 1024, values.integer(1, 1024**3), "of one request in JSON, whose parsing keeps everything else waiting"
     )
+    max_waiting_bytes: int = setting(
+        16 * 1024 * 1024, values.integer(1, 1024**3),
+        "that all requests together may hold, from their first byte to their answer's last; more is answered 503",
+    )  # fmt: skip
     time_limit_s: float = setting(5.0, values.number(0.01, 3600), "until an answer; later is answered 504")
     request_s: float = setting(
         10.0, values.number(0.1, 600), "within which a request must arrive, and its answer leave"

@@ -16,6 +16,7 @@ from sprat_device.inference.serve.wire import CONTINUE, JSON, MAX_HEAD, Head, Re
 if TYPE_CHECKING:
     from sprat_device.board.settings.serve import ServeSettings
     from sprat_device.inference.serve.exchange import Exchange
+    from sprat_device.inference.serve.room import Claim, Room
 
 _CHUNK: Final = 256 * 1024
 _LEAVE_S: Final = 2.0
@@ -35,7 +36,7 @@ class Phase(StrEnum):
 class Connection:
     """A client's socket with what has come and what is to go."""
 
-    def __init__(self, client: socket.socket, limits: ServeSettings, now_s: float) -> None:
+    def __init__(self, client: socket.socket, limits: ServeSettings, room: Room, now_s: float) -> None:
         client.setblocking(False)
         if client.family != socket.AF_UNIX:
             # Otherwise the second of two small packets waits for the first one's ack.
@@ -43,6 +44,9 @@ class Connection:
         self.socket = client
         self.exchange: Exchange | None = None
         self._limits = limits
+        self._room = room
+        self._claim: Claim | None = None
+        """To the body that arrives, then to the answer that goes."""
         self._came = bytearray()
         self._head: Head | None = None
         self._to_send = memoryview(b"")
@@ -85,12 +89,14 @@ class Connection:
         self._head = None
         self._whole = True
         self._enter(Phase.WAITING, now_s)
-        return Request(head, body)
+        claim, self._claim = self._claim, None
+        return Request(head, body, claim)
 
     def respond(self, response: Response, now_s: float, *, keep: bool = True) -> bool:
         """Begin to send a response; False where the client is gone."""
         self._keep = keep and self._keep
         self._to_send = memoryview(response.encode(keep=self._keep))
+        self._claim = self._room.keep(len(self._to_send))
         self._enter(Phase.WRITING, now_s)
         return self.send(now_s)
 
@@ -103,6 +109,7 @@ class Connection:
             return True
         except OSError:
             return False
+        self._claim = None
         if self._keep:
             self._enter(Phase.IDLE, now_s)
         elif not self._whole:
@@ -126,6 +133,7 @@ class Connection:
         del self._came[: end + 4]
         self._keep = head.keep
         self._require_room(head)
+        self._claim = self._room.claim(head.length) if head.length else None
         if head.expects and len(self._came) < head.length:
             # A client that is not told sends its body after a moment all the same.
             with contextlib.suppress(OSError):

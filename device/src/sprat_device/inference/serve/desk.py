@@ -7,16 +7,13 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.inference.loop import MOST_AT_ONCE
 from sprat_device.inference.serve.exchange import Exchange, Row, Rows, Shown
+from sprat_device.inference.serve.room import RETRY_S
 from sprat_device.inference.serve.wire import Refusal
 from sprat_device.inference.sources.reading import Reading, Reply
-
-RETRY_S: Final = 1
-"""What a client is told to wait where there is no room, or no bundle yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,7 @@ class _Waiting:
     begins: bool
     exchange: Exchange | None
     place: int
+    held: object
 
 
 class Desk:
@@ -63,7 +61,7 @@ class Desk:
         """Take all rows of a request or none; Refusal where there is no room."""
         now_us, wall_us = self._clock.monotonic_us(), self._clock.wall_us()
         rows = [
-            _Waiting(row, now_us, wall_us, asked.begins and not place, exchange, place)
+            _Waiting(row, now_us, wall_us, asked.begins and not place, exchange, place, asked.held)
             for place, row in enumerate(asked.rows)
         ]
         with self._arrived:

@@ -35,6 +35,8 @@ class Rows:
     single: bool = True
     begins: bool = False
     """The first row begins a new sequence."""
+    held: object = None
+    """The claim to the room that they take, for as long as they are there."""
 
 
 class Exchange:

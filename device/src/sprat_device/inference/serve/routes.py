@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sprat_device import VERSION
@@ -13,7 +14,8 @@ from sprat_device.inference.serve import PREDICT, PUSH, bodies
 from sprat_device.inference.serve.access import Access
 from sprat_device.inference.serve.answers import document, rendering
 from sprat_device.inference.serve.desk import Desk, no_bundle
-from sprat_device.inference.serve.exchange import Exchange, Shown
+from sprat_device.inference.serve.exchange import Exchange, Rows, Shown
+from sprat_device.inference.serve.room import Room, size_of
 from sprat_device.inference.serve.wire import Refusal, Request, Response
 from sprat_device.inference.tensors import reading_dtype
 
@@ -27,8 +29,9 @@ Key = tuple[str, str, str]
 class Routes:
     """Answers requests for the desks of one device; never waits."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, room: Room) -> None:
         self.access = access
+        self._room = room
         self.desks: Mapping[Key, Desk] = {}
         """Replaced as a whole where inputs change, never changed while requests are answered."""
         self._plain: dict[str, Callable[[], Response]] = {
@@ -59,16 +62,21 @@ class Routes:
 
     def _predict(self, request: Request, desk: Desk) -> Exchange:
         shown = _shown(desk)
-        asked = bodies.parse(request, shown.manifest)
+        asked = self._parsed(request, shown)
         exchange = Exchange(asked, rendering(request, asked, shown))
         exchange.done = self.done
         desk.put(asked, exchange)
         return exchange
 
     def _push(self, request: Request, desk: Desk) -> Response:
-        asked = bodies.parse(request, _shown(desk).manifest)
+        asked = self._parsed(request, _shown(desk))
         desk.put(asked, None)
         return document(202, {"accepted": len(asked.rows), "waiting": desk.waiting})
+
+    def _parsed(self, request: Request, shown: Shown) -> Rows:
+        """Return the rows with the room that they take: as arrays they may be larger than the body was."""
+        asked = bodies.parse(request, shown.manifest)
+        return replace(asked, held=self._room.claim(size_of(asked.rows)))
 
     def _health(self) -> Response:
         return document(200, {"ok": True, "agent": VERSION})

@@ -20,6 +20,7 @@ from sprat_device.inference.serve import answers
 from sprat_device.inference.serve.connection import Connection, Phase
 from sprat_device.inference.serve.exchange import Exchange
 from sprat_device.inference.serve.listening import Listener
+from sprat_device.inference.serve.room import Room
 from sprat_device.inference.serve.wire import Refusal, Request, Response
 
 _LOG: Final = logging.getLogger("sprat.serve")
@@ -32,9 +33,10 @@ App = Callable[[Request], Response | Exchange]
 class Server:
     """Listens from its making on, and answers once it is started."""
 
-    def __init__(self, settings: ServeSettings, app: App) -> None:
+    def __init__(self, settings: ServeSettings, app: App, room: Room) -> None:
         """Listen; MachineLacks where that is not possible."""
         self._settings = settings
+        self._room = room
         self._app = app
         self._listener = Listener(settings)
         self._selector = selectors.DefaultSelector()
@@ -132,7 +134,7 @@ class Server:
                 _LOG.debug("a client left before it was refused")
             client.close()
             return
-        connection = Connection(client, self._settings, time.monotonic())
+        connection = Connection(client, self._settings, self._room, time.monotonic())
         self._connections[client] = connection
         self._selector.register(client, selectors.EVENT_READ)
 

@@ -16,6 +16,7 @@ from sprat_device.inference.serve import KINDS
 from sprat_device.inference.serve.access import Access
 from sprat_device.inference.serve.desk import Desk
 from sprat_device.inference.serve.exchange import Shown
+from sprat_device.inference.serve.room import Room
 from sprat_device.inference.serve.routes import Key, Routes
 from sprat_device.inference.serve.server import Server
 from sprat_device.inference.session import Session
@@ -43,10 +44,11 @@ class Serving:
         self._desks: Mapping[Key, Desk] = {}
         self._routes: Routes | None = None
         self._server: Server | None = None
+        self._room = Room(settings.max_waiting_bytes)
         self._try_s = 0.0
         self._failed = ""
         self._tell_s = 0.0
-        self._told = 0
+        self._told_rows = self._told_bodies = 0
         self._set_out(inputs)
 
     @property
@@ -100,12 +102,13 @@ class Serving:
         """Listen and answer; MachineLacks where the address cannot be had, WrongUse for a token that is no good."""
         if not self._desks or self._server is not None:
             return
-        routes = Routes(Access(self._settings))
+        room = Room(self._settings.max_waiting_bytes)
+        routes = Routes(Access(self._settings), room)
         routes.desks = self._desks
-        server = Server(self._settings, routes)
+        server = Server(self._settings, routes, room)
         routes.done = server.finished
         server.start()
-        self._server, self._routes = server, routes
+        self._server, self._routes, self._room = server, routes, room
         _LOG.info("answers on demand at %s", server.address)
 
     def keep(self) -> None:
@@ -114,11 +117,20 @@ class Serving:
         if self._desks and self._server is None and now_s >= self._try_s:
             self._try_s = now_s + _AGAIN_S
             self._try()
-        refused = sum(desk.refused for desk in self._desks.values())
-        if refused > self._told and now_s >= self._tell_s:
+        if now_s >= self._tell_s:
+            self._tell_refused(now_s)
+
+    def _tell_refused(self, now_s: float) -> None:
+        rows, bodies = sum(desk.refused for desk in self._desks.values()), self._room.refused
+        told: dict[str, object] = {}
+        if rows > self._told_rows:
+            told |= {"rows": rows - self._told_rows, "queue": self._settings.queue}
+        if bodies > self._told_bodies:
+            told |= {"requests": bodies - self._told_bodies, "max_waiting_bytes": self._settings.max_waiting_bytes}
+        if told:
             self._tell_s = now_s + _TELL_S
-            self._event("requests-refused", {"rows": refused - self._told, "queue": self._settings.queue})
-            self._told = refused
+            self._event("requests-refused", told)
+        self._told_rows, self._told_bodies = rows, bodies
 
     def stop(self) -> None:
         """Answer those who wait that nothing answers any more, and close."""

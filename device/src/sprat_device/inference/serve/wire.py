@@ -61,6 +61,8 @@ class Request:
 
     head: Head
     body: bytes = b""
+    held: object = None
+    """The claim to the room that the body takes."""
 
 
 @dataclass(frozen=True, slots=True)
