@@ -62,7 +62,7 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType({
     "offer-ignored": "the hub offers a model that this device was not enrolled for: enrol it for that one, or offer less",
     "updater-failed": "the updater ended badly and is begun again: look at memory, disk and the agent's log",
     "memory-grown": "the agent takes more memory than when its bundles began to answer: restart it, and look at its log",
-    "bundle-stands-aside": "the bundle cannot be loaded any more and another one answers; see not-loaded, and offer another",
+    "bundle-stands-aside": "the kept bundle does not load, so the spare one answers until it does: not-loaded says why",
     "bundle-missing": "the file of the active bundle is gone, so the spare one answers: look at the card",
     "slots-restored": "the record of the slots was damaged, its copy counts: look at the card",
     "floor-not-raised": "both records of the floors are damaged, nothing new is installed: enrol the device again",
