@@ -67,13 +67,12 @@ def _newest(state: Path) -> tuple[dict[str, Any], float]:
 
 
 def _report(path: Path) -> dict[str, Any]:
-    """Return a report as it was written, empty where none can be read."""
+    """Return a report with all of its fields, empty where none can be read."""
     try:
-        raw = path.read_bytes()
-        twin.parse_reported(raw)
+        told = twin.parse_reported(path.read_bytes())
     except (FileNotFoundError, ContractError):
         return {}
-    report: dict[str, Any] = json.loads(raw)
+    report: dict[str, Any] = json.loads(told.dump())
     return report
 
 

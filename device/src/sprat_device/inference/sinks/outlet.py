@@ -164,7 +164,8 @@ class Outlet:
         self._attempts += 1
         if self._attempts == 1 and self._events.allows():
             self._told_failed = True
-            said = " ".join(str(exc.strerror or exc).split())[:300]
+            said = f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc.strerror or exc)
+            said = " ".join(said.split())[:300]
             _LOG.warning("output %s: %s", self._name, said)
             self._event(FAILED, {**self._labels, "detail": said})
         most_s = min(_MOST_S, _LEAST_S * 2 ** min(self._attempts, _MOST_DOUBLINGS))
