@@ -12,6 +12,8 @@ import pytest
 from sprat_device import status
 from sprat_device.__main__ import main
 from sprat_device.board import readers
+from sprat_device.contract.enrolment import EnrolToken
+from sprat_device.contract.ids import Digest
 
 COMMANDS = (
     [], ["enrol"], ["run"], ["status"], ["runtimes"], ["install"], ["defer"], ["check"], ["infer"], ["serve"],
@@ -96,6 +98,39 @@ def test_what_is_not_there_or_out_of_range_is_one_line(
     found = capsys.readouterr()
     assert said in found.err
     assert (found.out, found.err.count("\n")) == ("", 1)
+
+
+TOKEN = EnrolToken("s" * 32, Digest("aa" * 32), Digest("bb" * 32)).dump()
+
+
+@pytest.mark.parametrize(
+    "hub",
+    [
+        "",
+        "hub.local",
+        "http://hub:1",
+        "https://",
+        "https://hub:99999",
+        "https://hub:0",
+        "https://a b",
+        "https://[::1",
+        "https://hub/?a",
+    ],
+)
+def test_an_address_that_is_none_of_a_hub_is_wrong_use(
+    hub: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["enrol", "--hub", hub, "--token", TOKEN, "--state", str(tmp_path / "state")]) == 2
+    said = f"sprat-device: hub address {hub!r}: expected https://HOST:PORT, the hub's device port\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_name_that_no_host_can_have_is_a_hub_that_does_not_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["enrol", "--hub", f"https://{'a' * 70}.x", "--token", TOKEN, "--state", str(tmp_path / "state")]) == 3
+    assert "no answer (" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", COMMANDS, ids=" ".join)

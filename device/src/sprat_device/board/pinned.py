@@ -32,8 +32,13 @@ class EnrolRefused(SpratError):
 def require_https(hub_url: str) -> str:
     """Return the address without a slash at its end, or raise WrongUse."""
     url = hub_url.rstrip("/")
-    if not url.startswith("https://"):
-        raise WrongUse(f"hub address {hub_url!r}: expected https://HOST:PORT, the hub's device port")
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and not parts.query
+    except ValueError:  # a port that is none, brackets that do not close
+        whole = False
+    if not whole or not url.isprintable() or " " in url:
+        raise WrongUse(f"hub address {hub_url[:200]!r}: expected https://HOST:PORT, the hub's device port")
     return url
 
 
@@ -76,7 +81,7 @@ def request(tls: ssl.SSLContext, method: str, url: str, body: bytes | None = Non
         connection.request(method, parts.path, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         data = response.read(_MAX_ANSWER + 1)
-    except (HTTPException, OSError) as exc:
+    except (HTTPException, OSError, UnicodeError) as exc:  # the last: a name that no host can have
         raise HubUnreachable(f"{url}: no answer ({_reason(exc)}); is the hub running and the address right?") from exc
     finally:
         connection.close()
