@@ -1,8 +1,8 @@
 """A day's byte budget that survives restarts and clocks that jump.
 
-Each UTC day of a synchronised clock grants the budget once: a clock that jumps to another day and back finds what it
-had spent there. While the clock is not synchronised nothing is known of days, and the budget is granted anew after a
-day of uptime. What is written runs ahead of what is spent, so that a crash forgets nothing and each write serves long.
+Each UTC day of a synchronised clock grants the budget once, and a clock that jumps grants nothing: a day must have passed
+(`board/days.py`). While the clock is not synchronised nothing is known of days, and the budget is granted anew after a day
+of uptime. What is written runs ahead of what is spent, so that a crash forgets nothing and each write serves long.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sprat_device.board.days import DAY_US, Days, Moment, parse
 from sprat_device.board.files import Files
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
@@ -21,22 +22,12 @@ from sprat_device.contract.twin import Detail
 SCHEMA: Final = "sprat.budget/1"
 _NEARLY: Final = 0.8
 """Share of the budget from which only samples are kept; beyond the whole of it only summaries are."""
-_DAY_US: Final = 86_400_000_000
 _STEPS: Final = (Detail.FULL, Detail.SAMPLED, Detail.SUMMARY)
 _AHEAD: Final = 16
 """The budget is written in so many parts, each before it is spent."""
 _REMEMBERED: Final = 64
-"""Days that a clock may jump among without being granted a budget twice."""
+"""Days that a clock may be at, boot by boot, without being granted a budget twice."""
 _log: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What the clocks say."""
-
-    mono_us: int
-    wall_us: int
-    synchronised: bool
 
 
 @dataclass(slots=True)
@@ -48,6 +39,7 @@ class DailyBudget:
     """UTC day -> bytes, the day in use last; -1 stands for one of which only the uptime is known."""
     uptime_us: int = 0
     """Since the budget was granted."""
+    days: Days = field(default_factory=Days)
     _last_mono_us: int | None = None
 
     @property
@@ -72,14 +64,15 @@ class DailyBudget:
         if self._last_mono_us is not None:
             self.uptime_us += max(0, now.mono_us - self._last_mono_us)
         self._last_mono_us = now.mono_us
-        today = now.wall_us // _DAY_US
-        if now.synchronised and today != self.day:
+        over = self.days.passed(self.day, now)
+        if now.synchronised and over:
             # What was spent before the date was known was spent on this day, as far as anybody can tell.
-            self._begin(today, self.spent.pop(today, 0) + self.spent.pop(-1, 0))
-        elif not now.synchronised and self.uptime_us >= _DAY_US:
-            self._begin(-1, 0)
+            self._begin(now, now.day, self.spent.pop(now.day, 0) + self.spent.pop(-1, 0))
+        elif not now.synchronised and self.uptime_us >= DAY_US:
+            self._begin(now, -1, 0)
 
-    def _begin(self, day: int, spent: int) -> None:
+    def _begin(self, now: Moment, day: int, spent: int) -> None:
+        self.days.begin(now)
         self.spent.pop(day, None)
         self.spent[day] = spent
         self.uptime_us = 0
@@ -102,7 +95,8 @@ class KeptBudget:
             fields = Fields(document, "budget")
             fields.schema(SCHEMA)
             days = fields.items("spent", _day)
-            return DailyBudget(spent=dict(days), uptime_us=fields.integer("uptime_us"))
+            since = None if fields.absent("since") else fields.value("since", parse)
+            return DailyBudget(spent=dict(days), uptime_us=fields.integer("uptime_us"), days=Days(since))
         except FileNotFoundError:
             return DailyBudget()
         except (OSError, ValueError, ContractError) as exc:
@@ -120,7 +114,8 @@ class KeptBudget:
             return
         days = [[one, ahead if one == day else bytes_] for one, bytes_ in budget.spent.items()]
         try:
-            document = {"schema": SCHEMA, "spent": days, "uptime_us": budget.uptime_us}
+            since = {} if budget.days.since is None else {"since": budget.days.since.plain()}
+            document = {"schema": SCHEMA, "spent": days, "uptime_us": budget.uptime_us, **since}
             self._files.write_atomic(self._path, json.dumps(document).encode())
         except OSError as exc:
             _log.warning("telemetry: the day's budget cannot be kept (%s)", exc)

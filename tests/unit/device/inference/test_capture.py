@@ -14,6 +14,7 @@ from tests.clock import ManualClock
 from tests.faults.disk import FullDisk
 from tests.unit.device.inference.bundles import DIGEST, INPUT, manifest, session
 
+from sprat_device.board.days import Moment
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings.capture import CaptureSettings
 from sprat_device.contract import capture as captures
@@ -115,27 +116,56 @@ def budget(folder: Path, **limit: int) -> Budget:
     return Budget(OsFiles(), folder / "budget.json", {Rule(name): size for name, size in limit.items()})
 
 
+def at(wall_us: int) -> Moment:
+    """Return a moment of a machine that has been on since midnight."""
+    return Moment(wall_us - MIDNIGHT, wall_us, True, "boot")
+
+
 def test_a_share_opens_over_the_day_and_ends_with_it(tmp_path: Path) -> None:
     mine = budget(tmp_path, random=1000, label=500)
-    assert mine.spend(Rule.RANDOM, 100, wall_us=MIDNIGHT)
-    assert not mine.spend(Rule.RANDOM, 1, wall_us=MIDNIGHT)
-    assert mine.open(MIDNIGHT) == {Rule.LABEL}
+    assert mine.spend(Rule.RANDOM, 100, now=at(MIDNIGHT))
+    assert not mine.spend(Rule.RANDOM, 1, now=at(MIDNIGHT))
+    assert mine.open(at(MIDNIGHT)) == {Rule.LABEL}
     noon = MIDNIGHT + DAY_S * 500_000
-    assert mine.spend(Rule.RANDOM, 500, wall_us=noon)
-    assert not mine.spend(Rule.RANDOM, 1, wall_us=noon)
-    assert not mine.spend(Rule.UNUSUAL, 1, wall_us=noon)
-    assert mine.spend(Rule.RANDOM, 400, wall_us=MIDNIGHT + DAY_S * 999_000)
-    assert mine.spend(Rule.RANDOM, 100, wall_us=MIDNIGHT + DAY_S * 1_000_000), "a new day"
+    assert mine.spend(Rule.RANDOM, 500, now=at(noon))
+    assert not mine.spend(Rule.RANDOM, 1, now=at(noon))
+    assert not mine.spend(Rule.UNUSUAL, 1, now=at(noon))
+    assert mine.spend(Rule.RANDOM, 400, now=at(MIDNIGHT + DAY_S * 999_000))
+    assert mine.spend(Rule.RANDOM, 100, now=at(MIDNIGHT + DAY_S * 1_000_000)), "a new day"
 
 
 def test_what_is_spent_survives_a_restart_at_any_moment(tmp_path: Path) -> None:
     late = MIDNIGHT + DAY_S * 950_000
     spent = 0
-    while budget(tmp_path, random=1000).spend(Rule.RANDOM, 10, wall_us=late):
+    while budget(tmp_path, random=1000).spend(Rule.RANDOM, 10, now=at(late)):
         spent += 10
     assert 100 <= spent <= 1000
-    assert not budget(tmp_path, random=1000).open(late)
-    assert budget(tmp_path, random=1000).open(late + DAY_S * 1_000_000)
+    assert not budget(tmp_path, random=1000).open(at(late))
+    assert budget(tmp_path, random=1000).open(at(late + DAY_S * 1_000_000))
+
+
+def test_a_clock_that_jumps_grants_no_bytes_before_a_day_has_passed(tmp_path: Path) -> None:
+    clock = ManualClock(wall_us=MIDNIGHT + DAY_S * 950_000)
+
+    def taken(mine: Budget) -> int:
+        found = 0
+        while mine.spend(Rule.RANDOM, 10, now=Moment.of(clock)):
+            found += 10
+        return found
+
+    assert taken(budget(tmp_path, random=1000)) == 1000
+    for days in (1, -1, 1, 300, -300, -1):
+        clock.jump(DAY_S * days)
+        clock.advance(600)
+        assert taken(budget(tmp_path, random=1000)) == 0, "the agent began anew, the machine did not"
+    clock.advance(DAY_S)
+    clock.jump(DAY_S * 2)
+    assert taken(budget(tmp_path, random=1000)) >= 900
+    clock.reboot()
+    clock.jump(DAY_S)
+    assert taken(budget(tmp_path, random=1000)) >= 900, "while it was off nobody counted"
+    clock.jump(DAY_S)
+    assert taken(budget(tmp_path, random=1000)) == 0
 
 
 def test_a_lease_spares_the_disk(tmp_path: Path) -> None:
@@ -143,7 +173,7 @@ def test_a_lease_spares_the_disk(tmp_path: Path) -> None:
     late = MIDNIGHT + DAY_S * 950_000
     before = b""
     for _ in range(3200):
-        assert mine.spend(Rule.RANDOM, 10, wall_us=late)
+        assert mine.spend(Rule.RANDOM, 10, now=at(late))
         now = (tmp_path / "budget.json").read_bytes()
         writes += now != before
         before = now

@@ -8,16 +8,17 @@ import pytest
 from tests.clock import ManualClock
 from tests.faults.disk import CuttingFiles, Loss, PowerCut
 
+from sprat_device.board.days import Moment
 from sprat_device.board.files import OsFiles
 from sprat_device.contract.phases import ClockState
 from sprat_device.contract.twin import Detail
-from sprat_device.telemetry.budget import DailyBudget, KeptBudget, Moment
+from sprat_device.telemetry.budget import DailyBudget, KeptBudget
 
 DAY = 86_400
 
 
 def moment(clock: ManualClock) -> Moment:
-    return Moment(clock.monotonic_us(), clock.wall_us(), clock.state() is ClockState.SYNCHRONISED)
+    return Moment.of(clock)
 
 
 def spend(budget: DailyBudget, size: int, clock: ManualClock) -> Detail:
@@ -37,21 +38,45 @@ def test_no_limit_is_no_limit() -> None:
     assert spend(DailyBudget(), 10**12, ManualClock()) is Detail.FULL
 
 
-def test_a_clock_that_jumps_back_and_forth_is_granted_each_day_once() -> None:
+def test_a_clock_that_jumps_is_granted_nothing_before_a_day_has_passed() -> None:
     budget, clock = DailyBudget(100), ManualClock()
     assert spend(budget, 100, clock) is Detail.SUMMARY
-    for _ in range(5):
-        clock.jump(DAY)
-        spend(budget, 100, clock)
-        assert budget.detail(Detail.FULL) is Detail.SUMMARY
-        clock.jump(-DAY)
+    for days in (1, -1, 1, 1, 14 * 365, -14 * 365, -3):
+        clock.jump(days * DAY)
+        clock.advance(600)
         assert spend(budget, 0, clock) is Detail.SUMMARY
-    clock.jump(14 * 365 * DAY)  # 2040, once
-    assert spend(budget, 0, clock) is Detail.FULL
-    clock.jump(-14 * 365 * DAY)
-    assert spend(budget, 0, clock) is Detail.SUMMARY
+    clock.advance(DAY)
     clock.jump(2 * DAY)
     assert spend(budget, 0, clock) is Detail.FULL  # and nobody is locked out by having been in 2040
+
+
+def test_a_midnight_that_comes_by_itself_grants_at_once() -> None:
+    clock = ManualClock(wall_us=(20_000 * DAY - 600) * 1_000_000)
+    budget = DailyBudget(100)
+    assert spend(budget, 100, clock) is Detail.SUMMARY
+    clock.jump(-60)  # put right by a minute
+    clock.advance(661)
+    assert spend(budget, 0, clock) is Detail.FULL
+
+
+def test_a_board_that_is_off_over_night_has_each_day_its_budget(tmp_path: Path) -> None:
+    clock = ManualClock()
+    for _ in range(5):
+        kept, budget = reopened(tmp_path)
+        clock.reboot()
+        clock._state = ClockState.UNSYNCHRONISED
+        spend(budget, 0, clock)  # it begins where it went off
+        clock._state = ClockState.SYNCHRONISED
+        clock.jump(DAY)
+        assert spend(budget, 1600, clock) is Detail.SUMMARY
+        clock.jump(DAY)  # but not twice in one boot
+        assert spend(budget, 0, clock) is Detail.SUMMARY
+        clock.jump(-DAY)
+        kept.keep(budget)
+        _, again = reopened(tmp_path)  # nor by an agent that begins anew
+        clock.jump(DAY)
+        assert spend(again, 0, clock) is Detail.SUMMARY
+        clock.jump(-DAY)
 
 
 def test_without_a_clock_a_day_is_a_day_of_uptime() -> None:

@@ -2,7 +2,8 @@
 
 The file says what may have been spent: a rule's lease is written before it is used, so a power cut can lose the rest of
 a lease but never give a day's bytes twice. A share opens over the day, a tenth at once and the rest as the hours pass,
-so that one odd morning does not take all of it. Another date than the stored one begins a new day.
+so that one odd morning does not take all of it. A new day begins when one has passed: a clock that jumps grants nothing
+(`board/days.py`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from sprat_device.board.days import DAY_US, Days, Moment, parse
 from sprat_device.board.files import Files
 from sprat_device.contract.capture import Rule
 from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
 
 SCHEMA: Final = "sprat.capture-budget/1"
-_DAY_US: Final = 86_400_000_000
 _AT_ONCE: Final = 0.1
 _LEASES: Final = 32
 """Writes to the disk for one rule in one day, at most about so many."""
@@ -31,18 +32,19 @@ class Budget:
         self._files = files
         self._path = path
         self.limits = dict(limits)
-        self._day, self._leased = self._load()
+        self._day, self._leased, self._days = self._load()
         self._spent = dict(self._leased)
 
-    def open(self, wall_us: int) -> frozenset[Rule]:
+    def open(self, now: Moment) -> frozenset[Rule]:
         """Return the rules that have something left now."""
-        return frozenset(rule for rule in self.limits if self._left(rule, wall_us) > 0)
+        self._follow(now)
+        return frozenset(rule for rule in self.limits if self._left(rule, now) > 0)
 
-    def spend(self, rule: Rule, size: int, *, wall_us: int) -> bool:
+    def spend(self, rule: Rule, size: int, *, now: Moment) -> bool:
         """Take so many bytes of a rule's share if they are there; OSError where the disk cannot keep that in mind."""
-        if size > self._left(rule, wall_us):
+        self._follow(now)
+        if size > self._left(rule, now):
             return False
-        self._begin_day(wall_us)
         spent = self._spent.get(rule, 0) + size
         if spent > self._leased.get(rule, 0):
             limit = self.limits.get(rule, 0)
@@ -51,30 +53,32 @@ class Budget:
         self._spent[rule] = spent
         return True
 
-    def _left(self, rule: Rule, wall_us: int) -> float:
-        passed = (wall_us % _DAY_US) / _DAY_US
-        spent = self._spent.get(rule, 0) if wall_us // _DAY_US == self._day else 0
-        return self.limits.get(rule, 0) * min(1.0, _AT_ONCE + passed) - spent
+    def _left(self, rule: Rule, now: Moment) -> float:
+        passed = (now.wall_us % DAY_US) / DAY_US
+        return self.limits.get(rule, 0) * min(1.0, _AT_ONCE + passed) - self._spent.get(rule, 0)
 
-    def _begin_day(self, wall_us: int) -> None:
-        if wall_us // _DAY_US != self._day:
-            self._day = wall_us // _DAY_US
+    def _follow(self, now: Moment) -> None:
+        if self._days.passed(self._day, now) and now.day != self._day:
+            self._day = now.day
+            self._days.begin(now)
             self._leased, self._spent = {}, {}
 
     def _store(self, leased: dict[Rule, int]) -> None:
-        document = {"schema": SCHEMA, "day": self._day, "leased": leased}
+        since = {} if self._days.since is None else {"since": self._days.since.plain()}
+        document = {"schema": SCHEMA, "day": self._day, "leased": leased, **since}
         self._files.write_atomic(self._path, json.dumps(document, sort_keys=True).encode())
         self._leased = leased
 
-    def _load(self) -> tuple[int, dict[Rule, int]]:
+    def _load(self) -> tuple[int, dict[Rule, int], Days]:
         if not self._files.exists(self._path):
-            return -1, {}
+            return -1, {}, Days()
         try:
             fields = Fields(json.loads(self._files.read(self._path)), "capture budget")
             fields.schema(SCHEMA)
             leased = fields.mapping("leased", lambda raw, where: Fields({where: raw}, "").integer(where))
             known = {Rule(name): size for name, size in leased.items() if name in set(Rule)}
-            return fields.integer("day", minimum=-1), known
+            since = None if fields.absent("since") else fields.value("since", parse)
+            return fields.integer("day", minimum=-1), known, Days(since)
         except (ValueError, ContractError):
             # Damaged although it is written whole or not at all: worn flash. A day's bytes begin anew, once.
-            return -1, {}
+            return -1, {}, Days()

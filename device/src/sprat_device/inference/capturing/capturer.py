@@ -20,6 +20,7 @@ import msgpack
 import numpy.typing as npt
 
 from sprat_device.board.clock import Clock
+from sprat_device.board.days import Moment
 from sprat_device.board.files import Files
 from sprat_device.board.settings.capture import CaptureSettings
 from sprat_device.contract.capture import CODE, MAX_BYTES, Capture, Rule, Wish
@@ -178,7 +179,7 @@ class Capturer:
 
     def _look(self) -> None:
         """See which rules have something left, and tell what was dropped."""
-        self.allowed = self._budget.open(self._clock.wall_us())
+        self.allowed = self._budget.open(Moment.of(self._clock))
         now_us = self._clock.monotonic_us()
         if self._dropped and now_us >= self._next_word_us:
             self._next_word_us = now_us + _TELL_US
@@ -199,7 +200,7 @@ class Capturer:
                 return  # switched off while a hook was at work
             if size > MAX_BYTES:
                 self._drop("too-big")
-            elif self._budget.spend(offered.rule, size, wall_us=self._clock.wall_us()):
+            elif self._budget.spend(offered.rule, size, now=Moment.of(self._clock)):
                 self._recorder.capture(CODE, detail, model=origin.model, bundle=origin.bundle)
         except RedactionFailed as exc:
             self._drop("redaction", exc)
