@@ -212,7 +212,8 @@ class Loop:
         prediction = Prediction(
             reading.index, reading.mono_us, reading.wall_us, answer.label, answer.outputs, latency_us
         )
-        self._recorder.prediction(origin, prediction, scores=session.scores)
+        unusual = session.anomaly and answer.label == 1
+        self._recorder.prediction(origin, prediction, scores=session.scores, unusual=unusual)
         self.healthy += 1
         loaded.tally.predicted(reading.inputs, answer, latency_us, reading.mono_us)
         if cached:

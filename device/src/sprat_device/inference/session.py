@@ -23,7 +23,7 @@ from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import Baseline, Bundle
 from sprat_device.contract.errors import MachineLacks, WrongUse
 from sprat_device.contract.ids import Digest
-from sprat_device.contract.manifest import Manifest, State
+from sprat_device.contract.manifest import Manifest, State, Task
 from sprat_device.contract.phases import Reason
 from sprat_device.inference import runtimes
 from sprat_device.inference.answers import Answer, Outputs, answering, gives_scores
@@ -46,6 +46,7 @@ class Session:
         self.runtime_version = raw.version
         self.baseline = baseline
         self.scores = gives_scores(manifest)
+        self.anomaly = manifest.task is Task.ANOMALY
         self.prepare = preparing(manifest)
         """Makes what the model takes of what a source gives; None where the two are the same."""
         self._run = _cleared(raw) if manifest.state is State.CLEARED else raw.run

@@ -13,8 +13,8 @@ from sprat_device.inference.sources.reading import Reading
 class Recorder(Protocol):
     """Where records go; none of its methods waits."""
 
-    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
-        """Take one prediction."""
+    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool, unusual: bool) -> None:
+        """Take one prediction; `unusual` says that it found an anomaly."""
         ...
 
     def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:

@@ -8,16 +8,16 @@ from sprat_device.contract.records import Prediction
 from sprat_device.contract.twin import Detail
 
 _UNSURE: Final = 0.6
-"""A winning score below this is unusual: such a prediction is kept under `sampled` too."""
+"""A winning score below this is unsure: such a prediction is kept under `sampled` too."""
 
 
-def wanted(prediction: Prediction, *, detail: Detail, scores: bool, sample_every: int) -> bool:
-    """Tell whether a prediction becomes a record."""
+def wanted(prediction: Prediction, *, detail: Detail, scores: bool, unusual: bool, sample_every: int) -> bool:
+    """Tell whether a prediction becomes a record; `unusual` says that it found an anomaly."""
     match detail:
         case Detail.FULL:
             return True
         case Detail.SAMPLED:
             unsure = scores and prediction.outputs.size > 1 and float(prediction.outputs.max()) < _UNSURE
-            return unsure or prediction.index % sample_every == 0
+            return unusual or unsure or prediction.index % sample_every == 0
         case Detail.SUMMARY:
             return False

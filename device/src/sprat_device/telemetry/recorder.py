@@ -15,13 +15,14 @@ from operator import attrgetter
 from typing import Final
 
 from sprat_device.board.clock import Clock
+from sprat_device.board.days import Moment
 from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import twin
 from sprat_device.contract.frame import MAX_RECORDS
-from sprat_device.contract.phases import ClockState, Lane
+from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Origin, Prediction, Row
 from sprat_device.contract.twin import Detail, LaneReport
-from sprat_device.telemetry.budget import DailyBudget, KeptBudget, Moment
+from sprat_device.telemetry.budget import DailyBudget, KeptBudget
 from sprat_device.telemetry.detail import wanted
 from sprat_device.telemetry.framing import Handed
 from sprat_device.telemetry.last_errors import LastErrors
@@ -80,10 +81,10 @@ class Recorder:
         """Start writing."""
         self._thread.start()
 
-    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
-        """Record a prediction, as far as the detail wants it."""
+    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool, unusual: bool = False) -> None:
+        """Record a prediction, as far as the detail wants it; `unusual` says that it found an anomaly."""
         if self._detail is _FULL or wanted(
-            prediction, detail=self._detail, scores=scores, sample_every=self._settings.sample_every
+            prediction, detail=self._detail, scores=scores, unusual=unusual, sample_every=self._settings.sample_every
         ):
             self._give(Handed.of_prediction(origin, prediction, scores=scores))
 
@@ -193,9 +194,7 @@ class Recorder:
         writer.bytes_framed = 0
 
     def _spend(self, size: int) -> None:
-        clock = self._clock
-        synchronised = clock.state() is ClockState.SYNCHRONISED
-        self._budget.spend(size, Moment(clock.monotonic_us(), clock.wall_us(), synchronised))
+        self._budget.spend(size, Moment.of(self._clock))
         if self._kept_budget is not None:
             self._kept_budget.keep(self._budget, exact=self._closing)
         detail, before = self._budget.detail(self._wish), self._detail

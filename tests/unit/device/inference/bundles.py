@@ -133,11 +133,14 @@ class KeptRecords:
 
     def __init__(self) -> None:
         self.predictions: list[tuple[Origin, Prediction]] = []
+        self.unusual: list[int] = []
         self.events: list[tuple[str, Mapping[str, object], str]] = []
         self.summaries: list[tuple[Mapping[str, object], str]] = []
 
-    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
+    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool, unusual: bool) -> None:
         self.predictions.append((origin, prediction))
+        if unusual:
+            self.unusual.append(prediction.index)
 
     def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
         self.events.append((code, detail, bundle))

@@ -14,6 +14,7 @@ from sprat_device.contract import summary
 from sprat_device.contract.bundle import Baseline
 from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.ids import Digest, ModelName
+from sprat_device.contract.manifest import Task, TensorSpec
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin
 from sprat_device.inference.loop import Loop
@@ -112,6 +113,16 @@ def test_a_failing_runtime_and_a_non_finite_answer_are_events_too() -> None:
     assert "no luck" in str(rig.records.events[0][1]["detail"])
     assert rig.outcomes == [(False, 0), (False, 0)]
     assert rig.records.predictions == []
+
+
+def test_an_anomaly_is_recorded_as_unusual() -> None:
+    score = TensorSpec("y", "float32", (1, 1), meaning="score", threshold=5.0)
+    described = manifest(outputs=(score,), labels=("normal", "odd"), task=Task.ANOMALY)
+    rig = Rig([[1, 1, 1], [9, 1, 1], [2, 1, 1]])
+    rig.loop.swap(session(lambda inputs: {"y": inputs["x"][:, :1]}, described), ORIGIN)
+    rig.run(3)
+    assert rig.indexes() == [0, 1, 2]
+    assert rig.records.unusual == [1]
 
 
 def test_many_equal_errors_become_few_events_and_a_count() -> None:

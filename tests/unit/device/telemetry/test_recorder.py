@@ -175,11 +175,12 @@ def test_detail_chooses_predictions_and_never_events(tmp_path: Path) -> None:
     for detail in (Detail.SAMPLED, Detail.SUMMARY):
         recorder.apply(twin.TelemetrySettings(detail=detail))
         for index in range(20):
-            recorder.prediction(ORIGIN, _prediction(index, top=0.5 if index == 7 else 0.9), scores=True)
+            made = _prediction(index, top=0.5 if index == 7 else 0.9)
+            recorder.prediction(ORIGIN, made, scores=True, unusual=index == 13)
         recorder.event("said", {})
         recorder.summary("health", {"cpu": 0.5}, model="digits")
     recorder.write(everything=True)
-    assert [body.index.tolist() for body in _predictions(spool)] == [[0, 7, 10]]
+    assert [body.index.tolist() for body in _predictions(spool)] == [[0, 7, 10, 13]]
     assert [row.code for row in _rows(spool)] == ["said", "said"]
     assert [row.model for row in _rows(spool, Lane.SUMMARIES)] == ["digits", "digits"]
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from sprat_device.board.settings.capture import CaptureSettings
 from sprat_device.contract.capture import Rule
-from sprat_device.contract.manifest import Task
 from sprat_device.contract.records import Prediction
 from sprat_device.inference.capturing.unusual import Fences
 from sprat_device.inference.session import Session
@@ -46,7 +45,7 @@ class Rules:
             fences=Fences(session.manifest, session.baseline, factor=settings.unusual_factor),
             wanted=frozenset(i for i, label in enumerate(labels) if label in settings.labels),
             scores=session.scores,
-            anomaly=session.manifest.task is Task.ANOMALY,
+            anomaly=session.anomaly,
             draw=draw,
         )
 

@@ -28,7 +28,7 @@ _WAIT_S: Final = 0.25
 class Unrecorded:
     """A recorder for a server without a hub: nobody would read the records."""
 
-    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool) -> None:
+    def prediction(self, origin: Origin, prediction: Prediction, *, scores: bool, unusual: bool) -> None:
         """Keep nothing."""
 
     def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
