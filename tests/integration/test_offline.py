@@ -27,7 +27,7 @@ from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed, InstallReport, LaneReport, ModelReport, Reported
 from sprat_device.install import updater
-from sprat_device.install.offline import install_folder
+from sprat_device.install.offline import install_copy
 from sprat_device.install.record import OFFLINE, Install, Records
 
 pytestmark = pytest.mark.integration
@@ -57,7 +57,7 @@ def stick(publisher: Publisher, tmp_path: Path, *fills: bytes) -> Path:
 
 
 def install(tmp_path: Path, **more: float) -> dict[str, str]:
-    return install_folder(tmp_path / "state", tmp_path / "stick", runtimes=RUNTIMES, **more)
+    return install_copy(tmp_path / "state", tmp_path / "stick", runtimes=RUNTIMES, **more)
 
 
 def test_the_newest_release_is_staged_and_the_operator_hears_what_comes_next(
@@ -101,7 +101,7 @@ def test_a_stick_without_anything_for_this_device_is_refused(
         install(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(WrongUse, match="a lone bundle is not signed"):
-        install_folder(tmp_path / "state", tmp_path / "empty", runtimes=RUNTIMES)
+        install_copy(tmp_path / "state", tmp_path / "empty", runtimes=RUNTIMES)
 
 
 def test_one_model_without_a_release_does_not_keep_another_from_its_own(

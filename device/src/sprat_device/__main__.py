@@ -118,7 +118,9 @@ def _parser() -> CommandLine:
              "sprat-device runtimes --json")  # fmt: skip
     install = _command(commands, "install", _install, "install from a copied repository, with the same checks",
                        "sprat-device install /media/stick/repository")  # fmt: skip
-    install.add_argument("folder", type=Path, metavar="DIR", help="folder with metadata/ and targets/")
+    install.add_argument(
+        "copy", type=Path, metavar="DIR|ARCHIVE", help="metadata/ and targets/: a folder, .zip or .tar"
+    )
     defer = _command(commands, "defer", _defer, "put off every trial of a new bundle; what answers stays",
                      "sprat-device defer 8")  # fmt: skip
     defer.add_argument("hours", type=float, metavar="HOURS", help="hours from now; 0 ends it")
@@ -219,10 +221,10 @@ def _defer(parsed: argparse.Namespace) -> int:
 def _install(parsed: argparse.Namespace) -> int:
     from sprat_device.board import owner
     from sprat_device.inference.runtimes import health
-    from sprat_device.install.offline import install_folder
+    from sprat_device.install.offline import install_copy
 
     owner.become(parsed.state)
-    done = install_folder(parsed.state, parsed.folder, runtimes=health.usable(health.known(parsed.state)))
+    done = install_copy(parsed.state, parsed.copy, runtimes=health.usable(health.known(parsed.state)))
     return _say(parsed, done, "\n".join(f"{model}: {what}" for model, what in done.items()) or "nothing to install")
 
 

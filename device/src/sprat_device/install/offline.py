@@ -1,4 +1,4 @@
-"""Installs from a copied repository, a stick for instance: the same steps and checks as from the hub.
+"""Installs from a copied repository, a stick's folder or an archive: the same steps and checks as from the hub.
 
 It ends where the updater ends, at `checked`: the agent, running or at its next start, takes the bundle into trial.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,10 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed
+from sprat_device.install.archive import ArchiveOrigin
 from sprat_device.install.hours import Hours
 from sprat_device.install.machine import Event, step
-from sprat_device.install.origins import TryLater
+from sprat_device.install.origins import FolderOrigin, Origin, TryLater
 from sprat_device.install.record import Install, Records
 from sprat_device.install.slots import Slots
 from sprat_device.install.updater import locked, ports_of
@@ -33,34 +34,49 @@ _LOOK_S: Final = 0.2
 _NOTHING: Final = "nothing for it in"
 
 
-def install_folder(
-    state: Path, folder: Path, *, runtimes: Mapping[str, str], wait_s: float = _WAIT_S
-) -> dict[str, str]:
-    """Stage the newest fitting release of each model, or raise; returns model -> how it went.
+def install_copy(state: Path, copy: Path, *, runtimes: Mapping[str, str], wait_s: float = _WAIT_S) -> dict[str, str]:
+    """Stage the newest fitting release of each model, or raise; returns model -> how it went. `copy` is a folder or archive.
 
     One model's refusal does not keep the others from theirs; it is raised when all were tried.
     """
-    if not (folder / "metadata").is_dir():
-        raise WrongUse(f"{folder} has no metadata/: expected a copied repository; a lone bundle is not signed")
+    with _brought(copy) as brought:
+        done, refused = _install_all(state, brought, runtimes=runtimes, wait_s=wait_s)
+    if refused and all(text.startswith(("refused", _NOTHING)) for text in done.values()):
+        raise refused[0]
+    if all(text.startswith(_NOTHING) for text in done.values()):
+        raise BundleRefused(
+            Reason.NOT_LISTED,
+            f"the channel of this device lists no release of {', '.join(done)} that fits this machine",
+        )
+    return done
+
+
+def _install_all(
+    state: Path, brought: Origin, *, runtimes: Mapping[str, str], wait_s: float
+) -> tuple[dict[str, str], list[BundleRefused]]:
     settings = device_settings.load(state, environment=os.environ)
-    ports = ports_of(state, identities.load(state), settings, runtimes=runtimes, folder=folder)
+    ports = ports_of(state, identities.load(state), settings, runtimes=runtimes, brought=brought)
+    done: dict[str, str] = {}
+    refused: list[BundleRefused] = []
     with _locked(ports, wait_s):
-        done: dict[str, str] = {}
-        refused: list[BundleRefused] = []
         for model in ports.identity.models:
             try:
                 done[model] = _install(model, ports)
             except BundleRefused as exc:
                 refused.append(exc)
                 done[model] = f"refused, {exc}"
-    if refused and all(text.startswith(("refused", _NOTHING)) for text in done.values()):
-        raise refused[0]
-    if all(text.startswith(_NOTHING) for text in done.values()):
-        raise BundleRefused(
-            Reason.NOT_LISTED,
-            f"channel {ports.identity.channel!r} lists no release of {', '.join(done)} that fits this machine",
-        )
-    return done
+    return done, refused
+
+
+@contextmanager
+def _brought(copy: Path) -> Iterator[Origin]:
+    if copy.is_dir():
+        if not (copy / "metadata").is_dir():
+            raise WrongUse(f"{copy} has no metadata/: expected a copied repository; a lone bundle is not signed")
+        yield FolderOrigin(copy)
+    else:
+        with closing(ArchiveOrigin(copy)) as archive:
+            yield archive
 
 
 @contextmanager

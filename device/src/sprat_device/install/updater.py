@@ -35,7 +35,7 @@ from sprat_device.install.fit import Machine
 from sprat_device.install.look_record import store
 from sprat_device.install.looking import look
 from sprat_device.install.looks import BUSY
-from sprat_device.install.origins import FolderOrigin, HubOrigin, Origin
+from sprat_device.install.origins import HubOrigin, Origin
 from sprat_device.install.roles import parse_key
 from sprat_device.install.trust import Trust
 from sprat_device.install.work import Ports, Superseded, work
@@ -95,16 +95,13 @@ def ports_of(
     settings: DeviceSettings,
     *,
     runtimes: Mapping[str, str],
-    folder: Path | None = None,
+    brought: Origin | None = None,
 ) -> Ports:
-    """Wire the real parts; `folder` is a copied repository that stands in for the hub."""
+    """Wire the real parts; `brought` is a copied repository that stands in for the hub."""
     files, clock = OsFiles(), SystemClock(settings.clock_state)
     trust = trust_of(state, identity, files, clock)
-    origin: Origin = (
-        FolderOrigin(folder)
-        if folder
-        else HubOrigin(settings.hub.url or identity.hub_url, identity, trusted_us=trust.trusted_us)
-    )
+    hub_url = settings.hub.url or identity.hub_url
+    origin = brought or HubOrigin(hub_url, identity, trusted_us=trust.trusted_us)
     return Ports(
         state=state,
         files=files,
