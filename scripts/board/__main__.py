@@ -26,7 +26,7 @@ from world import FIRST, ROOT, SECOND, World, world
 
 from sprat.errors import SpratError
 
-PARTS: Final = ("fence", "watch", "clock", "cuts", "upkeep", "root")
+PARTS: Final = ("fence", "watch", "clock", "cuts", "root", "upkeep")
 _NAME: Final = "board"
 
 
@@ -70,10 +70,11 @@ def _live(made: image.Image, around: World, asked: argparse.Namespace, table: Ta
             "watch": lambda: watched.run(board),
             "clock": lambda: clocks.run(board, (SECOND, FIRST)),
             "cuts": lambda: cuts.run(board, asked.cuts, random.Random(asked.seed), (SECOND, FIRST)),  # noqa: S311
+            "root": lambda: fence.read_only_root(board),
             "upkeep": lambda: upkeep.run(board, before),
         }
         for name in PARTS:
-            if name in parts and name in steps:
+            if name in parts:
                 _say(name)
                 steps[name]()
     except SpratError:

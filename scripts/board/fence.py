@@ -10,7 +10,10 @@ from housing import HOUSE, bring
 from qemu import make_disk
 
 LIMIT_MIB: Final = 200
-_OWN_TMP: Final = ("/tmp", "/var/tmp")  # noqa: S108 - mount points of the guest
+_TMP: Final = "/tmp"  # noqa: S108 - a mount point of the guest
+_WRITABLE: Final = (STATE, "/run/sprat", _TMP, "/var/tmp", "/dev/shm", "/run/lock")  # noqa: S108
+"""Its state, its socket's folder, a /tmp of its own, and what Debian opens to every user."""
+_FOLDERS: Final = (*_WRITABLE, "/", "/etc", "/opt/sprat", "/usr", "/var", "/var/lib", "/var/log", "/run", "/home", "/root", "/boot", "/srv", "/dev", "/proc/sys", "/sys")  # fmt: skip
 _HOG: Final = f"""\
 echo $$ >/sys/fs/cgroup/system.slice/{UNIT}.service/cgroup.procs
 exec python3 -c 'held = []
@@ -21,7 +24,7 @@ while True: held.append(bytearray(b"x" * (4 << 20)))'
 def run(board: Board) -> None:
     """Ask systemd, then try."""
     said = board.guest.must(f"systemd-analyze security {UNIT} --no-pager | tail -1")
-    figure = float((re.search(r"([\d.]+)", said) or ["", "99"])[1])
+    figure = float((re.search(r"(\d+\.\d+)", said) or ["", "99"])[1])
     board.show("systemd-analyze security", figure, expected="<= 1.6", ok=figure <= 1.6)
     _walls(board)
     _memory(board)
@@ -30,11 +33,12 @@ def run(board: Board) -> None:
 def _walls(board: Board) -> None:
     """Look at the agent's own root, by its mounts and by its limits."""
     guest = board.guest
-    mounts = guest.must(f"cat /proc/$(systemctl show {UNIT} --value -p MainPID)/mountinfo").splitlines()
-    writable = sorted(fields[4] for line in mounts if "rw" in (fields := line.split())[5].split(","))
-    expected = (STATE, "/dev", *_OWN_TMP, "/run/sprat", "/proc")
-    beyond = [path for path in writable if not path.startswith(expected)]
-    board.show("mounts that the agent may write", " ".join(writable), expected="its state, own /tmp and /run/sprat", ok=not beyond)  # fmt: skip
+    inside = (
+        f"nsenter -t $(systemctl show {UNIT} --value -p MainPID) -m setpriv --reuid=sprat --regid=sprat --clear-groups"
+    )
+    script = f"for p in {' '.join(_FOLDERS)}; do if touch $p/.try 2>/dev/null; then rm $p/.try; echo $p; fi; done"
+    found = " ".join(guest.must(f"{inside} sh -c '{script}'").split())
+    board.show("folders that its user may write, inside its fence", found, expected=" ".join(_WRITABLE))
     capabilities = guest.must(f"sed -n 's/^CapBnd:[[:space:]]*//p' /proc/$(systemctl show {UNIT} --value -p MainPID)/status")  # fmt: skip
     board.show("its capabilities", capabilities.lstrip("0") or "none", expected="none")
 
@@ -63,18 +67,22 @@ def read_only_root(board: Board) -> None:
     guest.must(
         "mkfs.ext4 -q -L state /dev/vdb && mount /dev/vdb /mnt && "
         f"systemctl stop {UNIT} && cp -a {STATE}/. /mnt/ && chown sprat:sprat /mnt && chmod 700 /mnt && umount /mnt && "
-        "rm -rf /mnt/lost+found && printf '%s\\n' '/dev/vda / ext4 ro 0 1' "
+        "printf '%s\\n' '/dev/vda / ext4 ro 0 1' "
         f"'/dev/vdb {STATE} ext4 defaults 0 2' 'tmpfs /var/log tmpfs defaults 0 0' 'tmpfs /tmp tmpfs ro 0 0' >/etc/fstab"
     )
     guest.shut_down()
     guest.boot(append="ro")
     board.ready()
-    options = {path: guest.must(f"findmnt -n -o OPTIONS {path}").split(",")[0] for path in ("/", _OWN_TMP[0], STATE)}
+    options = {path: guest.must(f"findmnt -n -o OPTIONS {path}").split(",")[0] for path in ("/", _TMP, STATE)}
     board.show("booted with", " ".join(f"{path}:{how}" for path, how in options.items()), expected=f"/:ro /tmp:ro {STATE}:rw")  # fmt: skip
     board.world.await_more(board.name, 40)
     failed = guest.must(f"journalctl -u {UNIT} -b --no-pager -o cat -p warning | grep -ciE 'read-only|denied' || true")
     board.show("it predicts on a read-only root; complaints in its log", failed, expected="0")
     board.show_ledgers("on a read-only root")
+    guest.must("mount -o remount,rw / && sed -i -e '/tmpfs/d' -e 's/ext4 ro/ext4 defaults/' /etc/fstab")
+    guest.shut_down()
+    guest.boot()
+    board.ready()
 
 
 def second_disk(board: Board) -> None:

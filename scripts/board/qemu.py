@@ -147,25 +147,6 @@ def make_disk(path: Path, *, backing: Path | None = None, size: str = "") -> Non
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, str(path), *([size] if size else [])], check=True)
 
 
-def run_to_end(image: Image, *, init: str, console: Path, limit_s: float) -> int:
-    """Boot the image itself with another first program, writable, and return qemu's exit code."""
-    arguments = _command(
-        image,
-        [image.disk],
-        network=[],
-        append=f"rw init={init}",
-        rtc="utc",
-        memory_mib=1024,
-        console=console,
-        disk_cache="unsafe",
-    )
-    process, timer = _start([*arguments, "-no-reboot"], console.with_suffix(".qemu"), limit_s)
-    try:
-        return process.wait()
-    finally:
-        timer.cancel()
-
-
 @cache
 def accelerated(image: Image) -> bool:
     """Tell whether this host's processor runs this kernel: not every /dev/kvm of a host that is a guest itself does."""
@@ -188,12 +169,11 @@ def _command(
     rtc: str,
     memory_mib: int,
     console: Path,
-    disk_cache: str = "writeback",
 ) -> list[str]:
     drives = []
     for disk in disks:
         kind = "qcow2" if disk.suffix == ".qcow2" else "raw"
-        drives += ["-drive", f"file={disk},format={kind},if=virtio,cache={disk_cache},discard=unmap"]
+        drives += ["-drive", f"file={disk},format={kind},if=virtio,cache=writeback,discard=unmap"]
     netdev = ",".join(["user", "id=net", "restrict=on", *network])
     return [
         *_machine(image, kvm=accelerated(image), memory_mib=memory_mib, append=append, console=console),

@@ -36,6 +36,7 @@ from sprat_device.board.upkeep.fetching import choose
 from sprat_device.board.upkeep.joining import Joining
 from sprat_device.board.upkeep.machine import Machine
 from sprat_device.board.upkeep.places import BoardRefused, Places, Record
+from sprat_device.board.upkeep.remove import remove
 from sprat_device.board.upkeep.site import Site
 from sprat_device.board.upkeep.upgrade import upgrade_to
 from sprat_device.board.upkeep.watch import Patience, await_well, look
@@ -446,6 +447,23 @@ def test_an_operators_own_drop_in_outlives_a_trial(tmp_path: Path) -> None:
     own.touch()
     assert service.end_trial(site)
     assert [path.name for path in own.parent.iterdir()] == ["override.conf"]
+
+
+def test_a_state_folder_that_is_a_disk_of_its_own_is_emptied_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
+    (site.at.state / "spool").mkdir(parents=True)
+    (site.at.state / "spool" / "segment").touch()
+    (site.at.state / "sprat.toml").touch()
+    (site.at.state / "away").symlink_to(tmp_path)
+    site.at.environments.mkdir(parents=True)
+    environments.switch(site.at, site.at.environments / "1")
+    Record("sprat", False, "1").save(site.at)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == site.at.state)
+    remove(site, keep_state=False)
+    assert list(site.at.state.iterdir()) == []
+    assert not site.at.home.exists()
 
 
 def test_a_fresh_board_needs_the_standard_library_alone() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 from sprat_device.board import identity as identities
 from sprat_device.board.systemd import UNIT_NAME
@@ -28,7 +30,7 @@ def remove(site: Site, *, keep_state: bool) -> str:
         at.command.unlink()
     if not keep_state:
         if at.state.exists():
-            shutil.rmtree(at.state)
+            _clear(at.state)
         # While its files are there the user stays: they would belong to whoever got its number next.
         if record.user_made and site.machine.has_user(record.user):
             site.machine.drop_user(record.user)
@@ -36,6 +38,20 @@ def remove(site: Site, *, keep_state: bool) -> str:
     shutil.rmtree(at.environments, ignore_errors=True)
     shutil.rmtree(at.home)
     return device
+
+
+def _clear(state: Path) -> None:
+    """Remove the state folder; a disk of its own that is mounted there is emptied, for only its owner can take it away."""
+    if not state.is_mount():
+        shutil.rmtree(state)
+        return
+    for path in state.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    # The agent's user goes: the folder must not be whoever's gets its number next.
+    os.chown(state, os.geteuid(), os.getegid())
 
 
 def _device(site: Site) -> str:
