@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from sprat.compiler.spec.gates import GateCode
 from sprat.compiler.workers.cache import made_by
 from sprat.compiler.workers.executors import Answer, Order
 from sprat.compiler.workers.processes import JobFailed, Limits, WorkerProcess
+from sprat.compiler.workers.scratch import Scratch
 from sprat.compiler.workers.work import Work
 from sprat.errors import MachineLacks
 
@@ -103,8 +103,8 @@ def pack(work: Work) -> bytes:
 def convert(parcel: bytes, work: Work, scheme: str, limits: Limits, versions: dict[str, str]) -> tuple[Answer, bytes]:
     """Run one conversion on the machine that this is called on; its own errors cross back as they are."""
     _require_same(versions)
-    with tempfile.TemporaryDirectory(prefix="sprat-job-") as name:
-        folder = Path(name)
+    with Scratch() as scratch:
+        folder = scratch.path
         with tarfile.open(fileobj=io.BytesIO(parcel)) as tar:
             tar.extractall(folder, filter="data")
         here = _moved(work, folder)

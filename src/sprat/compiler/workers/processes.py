@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sprat.compiler.spec.gates import GateCode
+from sprat.compiler.workers.scratch import Scratch
 from sprat.errors import MachineLacks, RecipeError, SpratError, WrongUse
 
 _QUIET: Final = {
@@ -66,6 +67,7 @@ class WorkerProcess:
     def __init__(self, *, log: Path, limits: Limits) -> None:
         self._log, self._limits = log, limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._scratch: Scratch | None = None
 
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Run one job; JobFailed names what became of it, other errors are the author's or the machine's to mend."""
@@ -102,23 +104,27 @@ class WorkerProcess:
                 os.killpg(process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End the worker."""
-        if self._process is None:
-            return
-        self.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # a job that it never read
-                    pipe.close()
-        self._process = None
+        """End the worker, and remove its temporary files."""
+        if self._process is not None:
+            self.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):  # a job that it never read
+                        pipe.close()
+            self._process = None
+        if self._scratch is not None:
+            self._scratch.remove()
+            self._scratch = None
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
+            self._scratch = self._scratch or Scratch()
+            own = {"TMPDIR": str(self._scratch.path)}
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "sprat.compiler.workers.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=log, env={**os.environ, **_QUIET}, start_new_session=True,
+                    stderr=log, env={**os.environ, **_QUIET, **own}, start_new_session=True,
                 )  # fmt: skip
         return self._process
 
