@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -331,3 +332,20 @@ def test_after_a_restart_the_shadow_stands_there_again_without_a_hub(world: Worl
     again.until(lambda: again.shadow.state == "running" and again.shadow.compared > 5)
     again.stop()
     assert isinstance(again.agent._reporter.last, twin.Reported)
+
+
+def test_a_damaged_shadow_runs_nothing_and_is_fetched_again(world: World, live: Callable[..., Life]) -> None:
+    life = live()
+    life.desire(active=world.active, beside=world.other)
+    life.until(lambda: life.shadow.state == "running")
+    life.stop()
+    # Another valid bundle: only its digest tells that it is not the one that was verified.
+    stored = world.folder / "state/bundles"
+    verified = (stored / f"{world.other.bundle}.sprat").read_bytes()
+    shutil.copy(stored / f"{world.active.bundle}.sprat", stored / f"{world.other.bundle}.sprat")
+    again = live()
+    again.until(lambda: again.shadow.state == "running")
+    assert again.shadow.install.attempts == 2
+    assert (stored / f"{world.other.bundle}.sprat").read_bytes() == verified
+    given_up = [row.detail for row in rows(again.stop(), Lane.EVENTS) if row.code == "shadow-given-up"]
+    assert [detail["reason"] for detail in given_up] == ["hash-mismatch"]

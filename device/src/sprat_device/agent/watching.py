@@ -73,6 +73,9 @@ class Watching:
         """Let the shadow of each model be what its shadow slot holds."""
         for model in self._models:
             self._shadows.follow(model, self._installer.shadow(model))
+            standing = self._shadows.standing(model)
+            if standing is not None and standing.damaged:
+                self._installer.shadow_damaged(model)
 
     def report(self, model: str) -> ShadowReport | None:
         """Return what the twin says of a model's shadow, None where there was never one."""

@@ -132,6 +132,10 @@ class Installer:
         ready, active = self._shadows.ready(ModelName(model)), self.active(model)
         return None if ready is None or (active and active[0].bundle == ready[0].bundle) else ready
 
+    def shadow_damaged(self, model: ModelName) -> None:
+        """Note that the file of a shadow is not the one that was verified: it is fetched and proven again."""
+        self._shadows.damaged(model)
+
     def shadow_report(self, model: Model) -> InstallReport:
         """Return the install of a model's shadow, as the twin tells it."""
         return self._shadows.report(ModelName(model))

@@ -49,6 +49,7 @@ class ShadowInstalls:
         self._settings = settings
         self._clean = clean
         self._installs: dict[ModelName, Install] = {}
+        self._damaged: set[ModelName] = set()
         self._events: list[tuple[str, dict[str, Any]]] = []
 
     def configure(self, settings: InstallSettings) -> None:
@@ -88,6 +89,9 @@ class ShadowInstalls:
         for model in self._installs:
             self._follow(model)
             install = self._installs[model]
+            if model in self._damaged and install.phase is Phase.CHECKED and install.offer is not None:
+                self._begin(model, install.offer, install, attempts=install.attempts + 1)
+            self._damaged.discard(model)
             if self._mending.due(shadow_of(model), install):
                 self._updating.at_once(shadow_of(model))
                 phase, _ = step(install.phase, Event.OFFERED)
@@ -121,6 +125,10 @@ class ShadowInstalls:
         if install.phase is not Phase.CHECKED or install.installed is None:
             return None
         return install.installed, self._slots.path(install.installed.bundle)
+
+    def damaged(self, model: ModelName) -> None:
+        """Note that a shadow's file is not the one that was verified: it goes the whole way again, as an attempt more."""
+        self._damaged.add(model)
 
     def held(self) -> list[Digest]:
         """Return the bundles that must stay on the disk."""

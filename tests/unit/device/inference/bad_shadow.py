@@ -22,7 +22,7 @@ from sprat_device.inference.shadowing.wire import Wire, unpacked
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    for name in ("fd", "bundle", "cache", "runtime", "memory", "parent"):
+    for name in ("fd", "bundle", "digest", "cache", "runtime", "memory", "parent"):
         parser.add_argument(f"--{name}", required=True)
     given = parser.parse_args()
     what, _, at = Path(given.bundle).stem.partition("-")

@@ -499,7 +499,8 @@ def test_the_real_program_starts_without_a_word(tmp_path: Path) -> None:
         done = subprocess.run(
             [
                 sys.executable, "-m", "sprat_device.inference.shadowing.program", "--fd", str(theirs.fileno()),
-                "--bundle", str(tmp_path / "absent.sprat"), "--cache", str(tmp_path), "--memory", "100000000",
+                "--bundle", str(tmp_path / "absent.sprat"), "--digest", "0" * 64, "--cache", str(tmp_path),
+                "--memory", "100000000",
                 "--runtime", json.dumps(asdict(RuntimeSettings())), "--parent", str(os.getpid()),
             ],
             pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=LONG_S, check=False,

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from sprat_device.board.settings import RuntimeSettings
 from sprat_device.board.settings.shadow import ShadowSettings
+from sprat_device.contract.ids import Digest
 from sprat_device.inference.shadowing.wire import OUT_OF_MEMORY, Arrays, Wire, packed
 
 _TICK_S: Final = 0.1
@@ -65,6 +66,7 @@ class ShadowProcess:
         cache: Path,
         settings: ShadowSettings,
         *,
+        digest: Digest,
         runtime: RuntimeSettings,
         stopping: Callable[[], bool],
     ) -> None:
@@ -73,7 +75,7 @@ class ShadowProcess:
         # One thread: the cores are the active bundle's.
         alone = replace(runtime, threads=1, onnx_inter_threads=1, cache_entries=0)
         command = [
-            sys.executable, "-m", _PROGRAM, "--bundle", str(bundle), "--cache", str(cache),
+            sys.executable, "-m", _PROGRAM, "--bundle", str(bundle), "--digest", digest, "--cache", str(cache),
             "--runtime", json.dumps(asdict(alone)), "--memory", str(settings.memory_bytes), "--parent", str(os.getpid()),
         ]  # fmt: skip
         self._process, self._end = _begun(command)

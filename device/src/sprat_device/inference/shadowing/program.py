@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import hashlib
 import json
 import os
 import resource
@@ -30,7 +31,7 @@ from sprat_device.contract.phases import Reason
 from sprat_device.inference.memory import resident_kib
 from sprat_device.inference.preparing import as_taken
 from sprat_device.inference.runtimes.raw import RunFailed
-from sprat_device.inference.session import Session
+from sprat_device.inference.session import Session, open_file
 from sprat_device.inference.shadowing.wire import OUT_OF_MEMORY, REFUSED, Wire, unpacked
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sprat-device shadow", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--fd", type=int, required=True, help="the socket to the agent")
     parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--digest", required=True, help="SHA-256 of the bundle as it was verified")
     parser.add_argument("--cache", type=Path, required=True, help="where artifacts are extracted")
     parser.add_argument("--runtime", type=json.loads, required=True, help="settings of the runtime, as JSON")
     parser.add_argument("--memory", type=int, required=True, help="bytes that this process may take")
@@ -74,6 +76,7 @@ def stand_back(parent: int) -> None:
 
 def _answer(wire: Wire, given: argparse.Namespace) -> int:
     try:
+        _require_verified(given.bundle, given.digest)
         wanted = RuntimeSettings(**{**given.runtime, "prefer": tuple(given.runtime["prefer"])})
         session = Session.open(given.bundle, cache=given.cache, settings=wanted)
     except SpratError as exc:
@@ -90,6 +93,16 @@ def _answer(wire: Wire, given: argparse.Namespace) -> int:
         if asked["reset"]:
             session.reset()
         wire.send(_reply(session, unpacked(asked["inputs"])))
+
+
+def _require_verified(bundle: Path, digest: str) -> None:
+    """Raise BundleRefused where the file is not the one that was verified: nothing of it is run then."""
+    with open_file(bundle) as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != digest:
+        raise BundleRefused(
+            Reason.HASH_MISMATCH, f"{bundle.name} has SHA-256 {found[:12]}…, {digest[:12]}… was verified"
+        )
 
 
 def bound_memory(most: int) -> None:
