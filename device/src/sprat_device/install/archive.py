@@ -43,7 +43,7 @@ class ArchiveOrigin:
                 ) from exc
             except _DAMAGE as exc:
                 raise WrongUse(f"{path}: no readable .zip or .tar; copy it again") from exc
-            self._names = {name.removeprefix("./"): name for name in names}
+            self._names = frozenset(names)
             self._top = _top(self._names, path)
             self.close = undo.pop_all().close
 
@@ -56,10 +56,9 @@ class ArchiveOrigin:
         return offset, self._read(f"targets/{stored_as}", offset)
 
     def _read(self, name: str, offset: int) -> Iterator[bytes]:
-        found = self._names.get(self._top + name)
-        if found is None:
+        if self._top + name not in self._names:
             raise FileMissing(f"{self._path}: {self._top + name} is missing; archive the repository whole")
-        return self._chunks(found, offset)
+        return self._chunks(self._top + name, offset)
 
     def _chunks(self, name: str, offset: int) -> Iterator[bytes]:
         try:
