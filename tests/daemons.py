@@ -48,7 +48,7 @@ stream.Feeds.source = lambda *_a: Hanging()
 sys.exit(daemon.run(Path(sys.argv[1])))
 """
 """An agent whose source never comes back."""
-FENCED = """
+SANDBOXED = """
 import ctypes, os, sys
 # PR_SET_NO_NEW_PRIVS; PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN: what NoNewPrivileges and MemoryDenyWriteExecute do
 if ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) or ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):

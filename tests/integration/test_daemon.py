@@ -267,7 +267,7 @@ def test_tmp_may_be_read_only_and_code_made_at_run_time_forbidden(linked: Path, 
     agent = start(
         linked,
         wrap=_apart(f"mount --bind {linked} {place}", *tmp),
-        script=daemons.FENCED.replace("sys.argv[1]", f"'{place}'"),
+        script=daemons.SANDBOXED.replace("sys.argv[1]", f"'{place}'"),
     )
     wait_for(lambda: hub.healthy() > 20, "it answers")
     assert agent.end() == 0

@@ -1,4 +1,4 @@
-"""The agent's systemd unit, as text: restarted always, watched, and fenced in.
+"""The agent's systemd unit, as text: restarted always, watched, and sandboxed.
 
 Rules: the agent writes nothing outside its state folder; it sees no device, home or kernel switch that the unit does
 not name; what it may not do, it is refused and goes on (EPERM), never killed for it. What each line is for, and its
@@ -89,7 +89,7 @@ def unit(
         "[Service]",
         *_process(python, state, user, optimise),
         *_care(watchdog_s, memory_max_mib),
-        *_fence(python, state, writable_code),
+        *_sandbox(python, state, writable_code),
         *_devices(devices, groups),
         "",
         "[Install]",
@@ -137,7 +137,7 @@ def _care(watchdog_s: int, memory_max_mib: int) -> list[str]:
     return lines
 
 
-def _fence(python: Path, state: Path, writable_code: str) -> list[str]:
+def _sandbox(python: Path, state: Path, writable_code: str) -> list[str]:
     at_home = any(path.is_relative_to(home) for path in (python, state) for home in ("/home", "/root", "/run/user"))
     lines = [*_FENCE.splitlines(), f"ReadWritePaths={state}", f"ProtectHome={'read-only' if at_home else 'yes'}"]
     if writable_code == "deny":
