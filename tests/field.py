@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,8 @@ from sprat_device.contract.ids import DeviceId, ModelName
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Origin
 from sprat_device.inference.loop import Loop
+from sprat_device.inference.sources.item import Tell
+from sprat_device.inference.sources.reading import Source
 from sprat_device.inference.sources.replay import Replay
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
@@ -50,6 +52,7 @@ class FieldDevice:
         files: Files | None = None,
         clock: Clock | None = None,
         cap_bytes: int = 8_000_000,
+        source: Callable[[Clock, Tell], Source] | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         settings = TelemetrySettings(frame_interval_s=0.1, window_frames=8, backlog_bytes_per_s=0)
@@ -59,9 +62,8 @@ class FieldDevice:
             DEVICE, self.spool, MqttTransport(Endpoint("localhost", port, DEVICE, lambda: tls)), self.clock, settings,
             on_desired=lambda _wish: None, on_command=lambda _command: None, dice=lambda: 0.05,
         )  # fmt: skip
-        rows = np.random.default_rng(1).uniform(0, 10, (50, 3)).astype(np.float32)
         self.loop = Loop(
-            Replay({"x": rows}, self.clock, rate_hz=RATE_HZ, loop=True), self.recorder, self.clock, lambda *_told: None,
+            (source or _steady)(self.clock, self.recorder.event), self.recorder, self.clock, lambda *_told: None,
             summary_interval_s=1.0,
         )  # fmt: skip
         self._stopping = threading.Event()
@@ -103,6 +105,11 @@ class FieldDevice:
             self.loop.step(0.1)
 
 
+def _steady(clock: Clock, _tell: Tell) -> Source:
+    rows = np.random.default_rng(1).uniform(0, 10, (50, 3)).astype(np.float32)
+    return Replay({"x": rows}, clock, rate_hz=RATE_HZ, loop=True)
+
+
 class Field:
     """Broker, ingest, and the link between them and one device."""
 
@@ -129,11 +136,11 @@ class Field:
         clock: Clock | None = None,
         spool: Path | None = None,
         cap_bytes: int = 8_000_000,
+        source: Callable[[Clock, Tell], Source] | None = None,
     ) -> FieldDevice:
         place = spool or self.folder / "spool"
-        return FieldDevice(
-            place, self.link.port, self.authority.context(DEVICE), files=files, clock=clock, cap_bytes=cap_bytes
-        )
+        tls = self.authority.context(DEVICE)
+        return FieldDevice(place, self.link.port, tls, files=files, clock=clock, cap_bytes=cap_bytes, source=source)
 
     def arrived(self) -> list[int]:
         """Return the running indexes at the hub, in order."""

@@ -33,7 +33,7 @@ from sprat_device.contract.topics import Kind
 from sprat_device.telemetry.pacing import Key
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
-from sprat_device.telemetry.transport import Endpoint, MqttTransport
+from sprat_device.telemetry.transport import NO_SUBSCRIBERS, Connected, Endpoint, MqttTransport, Published, Will
 from sprat_device.telemetry.uplink import Command, Uplink
 
 pytestmark = pytest.mark.integration
@@ -219,6 +219,25 @@ def test_a_hub_that_never_acks_gets_one_window_and_nothing_is_lost(hub: Hub, dev
         hub.ack(key)
     wait_for(device.all_acked, "everything acked")
     assert hub.indices() == list(range(300))
+
+
+def test_a_broker_says_whether_anybody_listens(broker: Mosquitto, authority: TestAuthority) -> None:
+    secured = authority.context(DEVICE)
+    transport = MqttTransport(Endpoint("localhost", broker.port, DEVICE, lambda: secured))
+    transport.connect(Will(topics.topic(DEVICE, Kind.PRESENCE), b""))
+    try:
+        assert isinstance(transport.receive(20), Connected)
+        for listening in (False, True):
+            hub = Hub(broker.port, authority) if listening else None
+            mid = transport.publish(topics.frames(DEVICE), b"no frame")
+            said = transport.receive(20)
+            assert isinstance(said, Published)
+            assert said.mid == mid
+            assert (said.code == NO_SUBSCRIBERS) != listening
+            if hub is not None:
+                hub.close()
+    finally:
+        transport.drop()
 
 
 def test_a_restart_of_the_agent_sends_the_backlog(tmp_path: Path, broker: Mosquitto, authority: TestAuthority) -> None:

@@ -15,6 +15,7 @@ import msgpack
 
 from sprat_device.board.clock import Clock
 from sprat_device.contract.errors import ContractError
+from sprat_device.contract.frame import HEADER_SIZE
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Row
 from sprat_device.telemetry.draft import Gap
@@ -102,7 +103,7 @@ class FrameWriter:
             self._cannot_store(frame, "disk", exc)
         else:
             self.settled[lane] += len(frame.records)
-            self.bytes_framed += len(draft.body)
+            self.bytes_framed += HEADER_SIZE + len(draft.body)
 
     def _cannot_store(self, frame: OpenFrame, reason: str, exc: Exception) -> None:
         if not self._lost:  # once until it has been told: a full disk must not fill the log as well

@@ -8,6 +8,7 @@ from tests.clock import ManualClock
 from tests.faults.disk import FullDisk
 from tests.spools import open_spool, waiting
 
+from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import twin
 from sprat_device.contract.frame import MAX_BODY, open_frame
@@ -15,6 +16,7 @@ from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.phases import ClockState, Lane
 from sprat_device.contract.records import Origin, Prediction, PredictionColumns, Row, decode
 from sprat_device.contract.twin import Detail
+from sprat_device.telemetry.budget import KeptBudget
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
 
@@ -187,7 +189,7 @@ def test_detail_chooses_predictions_and_never_events(tmp_path: Path) -> None:
 
 def test_the_daily_budget_steps_down_says_so_and_recovers_the_next_day(tmp_path: Path) -> None:
     spool, clock = open_spool(tmp_path), ManualClock()
-    recorder = _recorder(spool, clock, daily_bytes=5000)
+    recorder = _recorder(spool, clock, daily_bytes=10_000)
     for index in range(1, 100):  # none of them is a sample
         recorder.prediction(ORIGIN, _prediction(index), scores=True)
         recorder.write(everything=True)
@@ -200,6 +202,20 @@ def test_the_daily_budget_steps_down_says_so_and_recovers_the_next_day(tmp_path:
     kept = np.concatenate([body.index for body in _predictions(spool)]).tolist()
     assert 10 < len(kept) < 90
     assert kept[-1] == 1001
+
+
+def test_the_daily_budget_counts_what_the_disk_and_the_link_carry(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    kept = KeptBudget(OsFiles(), tmp_path / "budget.json")
+    recorder = Recorder(spool, ManualClock(), TelemetrySettings(daily_bytes=10**6), kept_budget=kept)
+    for index in range(10):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+        recorder.event("said", {})
+        recorder.write(everything=True)
+    recorder.start()
+    recorder.close()  # writes what was spent as it is
+    (spent,) = kept.load().spent.values()
+    assert spent == sum(len(raw) for raw in waiting(spool).values())
 
 
 def test_the_thread_flushes_and_closes(tmp_path: Path) -> None:
