@@ -61,7 +61,7 @@ def _reload(board: Board) -> None:
     board.settings(level="debug", more='log_format = "pairs"')
     board.guest.must(f"systemctl reload {UNIT}")
     applied = board.guest.run(
-        f"for n in $(seq 60); do journalctl -u {UNIT} --no-pager -o cat | grep -q settings-applied && exit 0; "
+        f"for n in $(seq 60); do journalctl -u {UNIT} --no-pager -o cat | grep -q 'settings changed by the file' && exit 0; "
         "sleep 1; done; exit 1", timeout_s=200,
     )  # fmt: skip
     found = f"{'applied' if applied.returncode == 0 else 'not applied'}, {'same' if board.fact('MainPID') == pid else 'another'} process"
