@@ -17,6 +17,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from tests import onnx_models
+from tests.clock import ManualClock
+from tests.unit.device.inference.bundles import KeptRecords
 
 from sprat import cli
 from sprat.compiler.build import build
@@ -29,11 +31,13 @@ from sprat_device.contract import bundle as bundles
 from sprat_device.contract import manifest as manifests
 from sprat_device.contract import statistics, summary
 from sprat_device.contract.manifest import EMBEDDING
-from sprat_device.contract.records import Row
+from sprat_device.contract.records import Origin, Row
 from sprat_device.contract.sketch import psi
 from sprat_device.contract.summary import Summary
+from sprat_device.inference.loop import Loop
 from sprat_device.inference.session import Session
 from sprat_device.inference.shift import Shift, Told
+from sprat_device.inference.sources.replay import Replay
 from sprat_device.inference.tally import Tally
 
 pytestmark = pytest.mark.integration
@@ -167,6 +171,25 @@ def test_pictures_that_are_turned_are_told_by_the_embedding_where_brightness_is_
     assert {"embedding:residual", "embedding:distance"} <= off.features
     assert max(clean.psi[name] for name in ("embedding:residual", "embedding:distance")) < 0.15
     assert min(off.psi[name] for name in ("embedding:residual", "embedding:distance")) > 0.5
+
+
+def test_the_agents_loop_tells_it_once_and_its_end_and_no_prediction_carries_it(built: Path, tmp_path: Path) -> None:
+    fresh = digits()[0][KNOWN:]
+    rows = np.concatenate([fresh, turned(fresh), turned(fresh), fresh])
+    clock, records = ManualClock(), KeptRecords()
+    source = Replay({"image": rows}, clock, loop=False, sleep=lambda _s: None)
+    settings = DriftSettings(readings=len(fresh))
+    loop = Loop(source, records, clock, lambda *_: None, summary_interval_s=60, drift=settings)
+    session = Session.open(built, cache=tmp_path)
+    loop.swap(session, Origin(session.manifest.model, 1, session.bundle_digest))
+    for place in range(len(rows)):
+        if place % len(fresh) == len(fresh) - 1:
+            clock.advance(60)
+        assert loop.step(0)
+    loop.close()
+    assert [code for code, _detail, _bundle in records.events] == ["drift", "drift-ended"]
+    assert "embedding:residual" in str(records.events[0][1])
+    assert {prediction.outputs.shape for _origin, prediction in records.predictions} == {(10,)}
 
 
 def test_a_kind_that_training_never_saw_is_told(built: Path, tmp_path: Path) -> None:

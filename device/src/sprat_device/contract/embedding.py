@@ -18,6 +18,8 @@ from sprat_device.contract.errors import ContractError
 from sprat_device.contract.manifest import EMBEDDING, TensorSpec
 
 MAX_DIRECTIONS: Final = 8
+SPACE_BYTES: Final = 4 * (MAX_DIRECTIONS + 1)
+"""At most, for each number of an embedding."""
 MAX_WIDTH: Final = 4096
 """Numbers of one embedding: directions of more would weigh more than many a model."""
 PREFIX: Final = "embedding:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from sprat.compiler.schemes import SCHEMES
 from sprat.compiler.spec.gates import GateCode
 from sprat.compiler.spec.recipe import Recipe
 from sprat_device.contract.bundle import GoldenSet
+from sprat_device.contract.embedding import SPACE_BYTES
 from sprat_device.contract.manifest import Task
 
 Array = npt.NDArray[Any]
@@ -90,7 +92,14 @@ class Trials:
     def bundle_bytes(self, lowering: Lowering) -> int:
         """Return what a bundle of this artifact takes but for its provenance: the golden set often weighs more than the artifact."""
         golden = (one.golden for one in self._done.values() if one.scheme == lowering.scheme and one.passed)
-        return self._bundle(lowering).stat().st_size + sum(array.nbytes for raw in golden for array in raw.values())
+        space = sum(
+            SPACE_BYTES * math.prod(one.shape[1:]) for one in lowering.outputs if one.name == lowering.embedding
+        )
+        return (
+            self._bundle(lowering).stat().st_size
+            + space
+            + sum(array.nbytes for raw in golden for array in raw.values())
+        )
 
     def every(self) -> tuple[Trial, ...]:
         """Return all trials so far."""

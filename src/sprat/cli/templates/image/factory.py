@@ -30,7 +30,7 @@ def model(train: Part, validation: Part, *, seed: int, epochs: int = 30, filters
             keras.layers.MaxPooling2D(2),
             keras.layers.Conv2D(2 * filters, 3, padding="same", activation="relu"),
             keras.layers.MaxPooling2D(2),
-            keras.layers.Flatten(),
+            keras.layers.Flatten(name="features"),
             keras.layers.Dense(10, activation="softmax"),
         ]
     )
