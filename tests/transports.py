@@ -10,7 +10,7 @@ from sprat_device.contract.errors import HubUnreachable
 from sprat_device.contract.frame import open_frame
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.topics import Kind
-from sprat_device.telemetry.transport import Connected, Signal, Will
+from sprat_device.telemetry.transport import Connected, Message, Signal, Will
 
 
 @dataclass
@@ -52,7 +52,7 @@ class ListTransport:
         pass
 
     def drop(self) -> None:
-        self.signals.clear()
+        self.signals = deque(signal for signal in self.signals if isinstance(signal, Message))
 
     def frames(self) -> list[tuple[Lane, int]]:
         """Return lane and seq of the published frames, and forget them."""

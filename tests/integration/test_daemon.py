@@ -102,6 +102,18 @@ def test_a_source_that_never_comes_back_and_a_broker_that_hangs_do_not_delay_the
     assert _runs(linked)["end"] == "clean"
 
 
+def test_a_command_that_comes_while_the_agent_ends_is_answered(linked: Path, hub: Asker, start: Start) -> None:
+    slowly = "import sprat_device.agent.agent as agent\nagent._STREAMS_END_S = 3.0\n"
+    agent = start(linked, script=slowly + daemons.HANGS)
+    assert hub.ask("ping")["ok"]
+    agent.manager.heard()
+    agent.signal(signal.SIGTERM)
+    assert agent.manager.next() == "STOPPING=1"
+    reply = hub.ask("ping")
+    assert (reply["ok"], "the agent ends" in reply["detail"]) == (False, True)
+    assert agent.process.wait(30) == 0
+
+
 def test_a_broker_that_accepts_and_says_nothing_does_not_delay_the_end(
     tmp_path: Path, authority: TestAuthority, start: Start
 ) -> None:

@@ -33,7 +33,16 @@ from sprat_device.contract.topics import Kind
 from sprat_device.telemetry.pacing import Key
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
-from sprat_device.telemetry.transport import NO_SUBSCRIBERS, Connected, Endpoint, MqttTransport, Published, Will
+from sprat_device.telemetry.transport import (
+    NO_SUBSCRIBERS,
+    Connected,
+    Endpoint,
+    Message,
+    MqttTransport,
+    Published,
+    Subscribed,
+    Will,
+)
 from sprat_device.telemetry.uplink import Command, Uplink
 
 pytestmark = pytest.mark.integration
@@ -238,6 +247,25 @@ def test_a_broker_says_whether_anybody_listens(broker: Mosquitto, authority: Tes
                 hub.close()
     finally:
         transport.drop()
+
+
+def test_a_message_that_came_is_received_although_its_connection_is_gone(
+    broker: Mosquitto, authority: TestAuthority, hub: Hub
+) -> None:
+    secured = authority.context(DEVICE)
+    transport = MqttTransport(Endpoint("localhost", broker.port, DEVICE, lambda: secured))
+    transport.connect(Will(topics.topic(DEVICE, Kind.PRESENCE), b""))
+    assert isinstance(transport.receive(20), Connected)
+    transport.subscribe((topics.commands_for(DEVICE),))
+    assert isinstance(transport.receive(20), Subscribed)
+    for name in ("ping", "flush"):
+        hub.send(topics.topic(DEVICE, Kind.COMMAND, name), b"")
+    wait_for(lambda: transport._signals.qsize() == 2, "both have come")
+    transport.wake()
+    transport.drop()
+    found = [transport.receive(0) for _ in range(3)]
+    assert [one.topic.rpartition("/")[2] for one in found if isinstance(one, Message)] == ["ping", "flush"]
+    assert found[2] is None  # nothing else of the old connection
 
 
 def test_a_restart_of_the_agent_sends_the_backlog(tmp_path: Path, broker: Mosquitto, authority: TestAuthority) -> None:

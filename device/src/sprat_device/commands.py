@@ -71,6 +71,11 @@ class Commands:
             return _reply(ok=False, detail=f"command {name}: not done, for the disk fails ({exc.strerror or exc})")
         return _reply(ok=True, result=dict(result))
 
+    @staticmethod
+    def refuse(name: str) -> bytes:
+        """Return the reply to a command that came too late to be run."""
+        return _reply(ok=False, detail=f"command {name}: not done, for the agent ends; ask again")
+
     def _run(self, name: str, arguments: object, correlation: bytes) -> Mapping[str, Any]:
         handler = self._handlers.get(name)
         if handler is None:

@@ -167,6 +167,9 @@ class Agent:
         self._care.attempt("shadows", self._watching.stop)
         if not self._recorder.close(_WRITER_ENDS_S):
             self.stuck.append("spool writer")
+        for mail in self._inbox.wait(0):  # what came meanwhile
+            if isinstance(mail, Command):
+                self._uplink.publish_reply(mail, self._commands.refuse(mail.name))
         if not self._uplink.stop(_UPLINK_ENDS_S):
             self.stuck.append("uplink")
         if "spool writer" not in self.stuck:  # else it holds the spool's lock

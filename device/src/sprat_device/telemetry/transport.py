@@ -123,7 +123,7 @@ class Transport(Protocol):
         """Say goodbye, so that the will stays unsaid, after what was published is on its way."""
 
     def drop(self) -> None:
-        """Let go of the connection without a word."""
+        """Let go of the connection without a word; messages that came by it are still received."""
 
 
 class MqttTransport:
@@ -200,14 +200,18 @@ class MqttTransport:
         self.drop()
 
     def drop(self) -> None:
-        """Let go of the connection; signals of it that are still queued are thrown away."""
+        """Let go of the connection, and of all that is still queued of it but messages."""
         client, self._client = self._client, None
         if client is None:
             return
         client.on_disconnect = None
         client.loop_stop()
-        while self.receive(0) is not None:
-            pass
+        # The broker has our word for these, and will not bring them again.
+        messages: list[Message] = []
+        while (signal := self.receive(0)) is not None:
+            messages += [signal] if isinstance(signal, Message) else []
+        for message in messages:
+            self._signals.put(message)
 
     def _make_client(self, will: Will) -> paho.Client:
         client = paho.Client(

@@ -138,7 +138,7 @@ class Uplink:
         self._transport.wake()
 
     def publish_reply(self, command: Command, payload: bytes) -> None:
-        """Answer a command; dropped if there is no connection, for the hub has stopped waiting by then."""
+        """Answer a command, now or with the next connection."""
         self._replies.append((command, payload))
         self._transport.wake()
 
@@ -171,6 +171,7 @@ class Uplink:
             self.beats += 1
         if self._link is _Link.UP:
             try:
+                self._send_words()
                 self._transport.publish(self._topic(Kind.PRESENCE), Presence(online=False).dump(), retain=True)
             except HubUnreachable as exc:
                 _log.info("uplink: no goodbye (%s)", exc)
@@ -287,13 +288,17 @@ class Uplink:
             raise ContractError(f"command {name}: reply to {message.reply_to[:120]!r}, expected this device's own")
         self._on_command(Command(name, message.payload, message.reply_to, message.correlation))
 
-    def _send(self) -> None:
+    def _send_words(self) -> None:
         if self._reported_is_new:
             self._reported_is_new = False
             self._transport.publish(self._topic(Kind.REPORTED), self._reported, retain=True)
         while self._replies:
-            command, payload = self._replies.popleft()
+            command, payload = self._replies[0]
             self._transport.publish(command.reply_to, payload, correlation=command.correlation)
+            self._replies.popleft()  # one whose connection broke goes with the next
+
+    def _send(self) -> None:
+        self._send_words()
         live, self._live = self._live, {}
         for document in live.values():
             self._transport.mention(self._topic(Kind.LIVE), document)

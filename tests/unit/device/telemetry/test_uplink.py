@@ -260,6 +260,28 @@ def test_a_connection_that_breaks_while_sending_is_one_that_is_down(bench: Bench
     assert bench.spool.ledger()[Lane.PREDICTIONS].spooled == 1
 
 
+def test_a_command_and_its_reply_outlive_a_connection_that_breaks(bench: Bench) -> None:
+    bench.uplink.poll()
+    reply_to = topics.topic(DEVICE, Kind.REPLY, "r")
+    bench.transport.reachable = False
+    bench.uplink.publish_reported(b"so it is")  # breaks the connection
+    bench.uplink.poll()
+    bench.transport.signals.append(Message(topics.topic(DEVICE, Kind.COMMAND, "ping"), b"", reply_to, b"c"))
+    bench.uplink.poll()
+    (command,) = bench.commands
+    bench.transport.reachable = True
+    bench.clock.advance(10)
+    bench.uplink.poll()
+    bench.transport.reachable = False
+    bench.uplink.publish_reply(command, b"pong")
+    bench.uplink.poll()  # breaks again, by the reply itself
+    assert not bench.uplink.connected
+    bench.transport.reachable = True
+    bench.clock.advance(60)
+    bench.uplink.poll()
+    assert [payload for topic, payload in bench.transport.published if topic == reply_to] == [b"pong"]
+
+
 @pytest.mark.parametrize("payload", [b"", b"{}", b"[", b"\xff", b'{"schema":"sprat.ack/2"}'])
 @pytest.mark.parametrize("kind", [Kind.ACK, Kind.DESIRED])
 def test_what_cannot_be_read_is_ignored(bench: Bench, kind: Kind, payload: bytes) -> None:
