@@ -368,6 +368,22 @@ def test_what_was_taken_is_appended_now_and_then_and_at_the_close(tmp_path: Path
     assert len(Taken(tmp_path / "taken", "it")) == 5
 
 
+@pytest.mark.parametrize("stray", [1, 7])
+def test_what_is_taken_after_a_torn_end_outlives_a_restart_too(tmp_path: Path, stray: int) -> None:
+    file = tmp_path / "sources" / "one"
+    for key in (11, 12):
+        taken = Taken(file, "/in")
+        taken.add(key)
+        taken.save()
+    file.write_bytes(file.read_bytes() + b"\x07" * stray)  # a power cut in the midst of an entry
+    taken = Taken(file, "/in")
+    taken.add(13)
+    taken.save()
+    again = Taken(file, "/in")
+    assert [key in again for key in (11, 12, 13)] == [True] * 3
+    assert len(again) == 3
+
+
 def test_a_place_is_written_now_and_then_and_at_the_close(tmp_path: Path) -> None:
     now = 0.0
     place = Place(tmp_path / "p.json", "it", now_s=lambda: now)

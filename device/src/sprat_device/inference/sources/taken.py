@@ -34,10 +34,10 @@ class Taken:
         self._of = key_of(of)
         self._now_s = now_s
         self._due_s = now_s()
-        self._keys = self._kept()
+        self._keys, torn = self._kept()
         self._unsaved = array("Q")
-        self._whole = not self._keys
-        """Whether the journal has to be written from its beginning."""
+        self._whole = torn or not self._keys
+        """Whether the journal has to be written from its beginning: also behind a torn end, where nothing could be read."""
 
     def __contains__(self, key: int) -> bool:
         return key in self._keys
@@ -75,11 +75,13 @@ class Taken:
             self._whole = False
             self._unsaved = array("Q")
 
-    def _kept(self) -> set[int]:
+    def _kept(self) -> tuple[set[int], bool]:
+        """Return what was kept, and whether the last of it is torn."""
         try:
             raw = b"" if self._file is None else self._file.read_bytes()
         except OSError:
-            return set()
+            return set(), False
+        torn = len(raw) % _KEY_BYTES
         found = array("Q")
-        found.frombytes(raw[: len(raw) - len(raw) % _KEY_BYTES])
-        return set(found[1:]) if found and found[0] == self._of else set()
+        found.frombytes(raw[: len(raw) - torn])
+        return (set(found[1:]) if found and found[0] == self._of else set()), bool(torn)
