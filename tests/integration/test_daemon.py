@@ -17,6 +17,7 @@ from tests import daemons
 from tests.brokers import Mosquitto, TestAuthority
 from tests.daemons import Agent, Asker, make_state, settings, wait_for
 
+from sprat_device.contract.capture import Wish
 from sprat_device.contract.twin import Detail, InputMode, TelemetrySettings
 
 pytestmark = pytest.mark.integration
@@ -225,6 +226,26 @@ def test_a_reading_is_captured_on_request_where_the_owner_lets_it(linked: Path, 
         return int(hub.ask("status")["result"]["report"]["ledger"]["captures"]["produced"])
 
     wait_for(lambda: captured() > 0, "a reading is kept")
+    assert agent.end() == 0
+
+
+def test_a_wish_for_captures_and_for_less_detail_is_followed(linked: Path, hub: Asker, start: Start) -> None:
+    quiet = "random_rate = 0\nuncertain_below = 0\nunusual_factor = 1000"
+    settings(linked, more=f"[capture]\nenabled = true\nhub_may_tune = true\n{quiet}")
+    agent = start(linked)
+
+    def produced(lane: str) -> int:
+        return int(hub.ask("status")["result"]["report"]["ledger"][lane]["produced"])
+
+    wait_for(lambda: produced("predictions") > 20, "it answers")
+    assert produced("captures") == 0
+    hub.desire(capture=Wish(labels=("low",)), telemetry=TelemetrySettings(detail=Detail.SUMMARY))
+    wait_for(lambda: produced("captures") > 0, "a reading of that label is kept")
+    told, answered = produced("predictions"), hub.healthy()
+    wait_for(lambda: hub.healthy() > answered + 20, "it answers on")
+    assert produced("predictions") == told
+    hub.desire()
+    wait_for(lambda: produced("predictions") > told, "every prediction is told again")
     assert agent.end() == 0
 
 
