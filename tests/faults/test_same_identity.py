@@ -109,6 +109,7 @@ def test_every_clone_gets_through_none_is_acked_for_another_and_all_part(tmp_pat
     broker.start()
     ingest = Ingest(tmp_path, broker, authority)
     ingest.start()
+    (original,) = {card.epoch for card in cards}
     try:
         for number, card in enumerate(cards):
             begin = 1000 * (number + 1)
@@ -128,9 +129,9 @@ def test_every_clone_gets_through_none_is_acked_for_another_and_all_part(tmp_pat
         assert CONFLICT_CODE in {event.code for event in store.events(DEVICE, source="hub")}
         rows = [row for row in store.ledger(DEVICE) if row.lane is Lane.PREDICTIONS]
         assert sum(row.conflicts for row in rows) >= OWN  # the alarm has its figure
-    original = min(card.spool.logs()[0].epoch for card in cards)
-    assert len({card.epoch for card in cards}) == CLONES or [card.epoch for card in cards].count(original) <= 1
-    told = [card for card in cards if card.clashes]
-    assert len(told) >= CLONES - 1
+    # Each was told to begin a new epoch, but one: whose frames came first keeps the old one.
+    assert len({card.epoch for card in cards}) == CLONES
+    assert [card.epoch for card in cards].count(original) <= 1
+    assert len([card for card in cards if card.clashes]) >= CLONES - 1
     for card in cards:
         assert all(report.balanced() for report in card.spool.ledger().values())
