@@ -26,6 +26,7 @@ from sprat_device.contract import (
     twin,
 )
 from sprat_device.contract.ids import Channel, DeviceId, Digest, ModelName
+from sprat_device.contract.last_errors import LastError
 from sprat_device.contract.phases import ClockState, InstallPhase, Lane
 from sprat_device.contract.sketch import Histogram, LogHistogram, merged, psi
 
@@ -135,7 +136,10 @@ REPORTED = st.builds(
         st.sampled_from([str(lane) for lane in Lane]),
         st.builds(twin.LaneReport, st.just("0" * 16), COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS), max_size=2,
     ),
-    EXTRA,
+    st.lists(
+        st.builds(LastError, st.text(max_size=64), TEXTS, TEXTS, st.integers(1, 2**40), COUNTS, COUNTS), max_size=2
+    ).map(tuple),
+    st.dictionaries(TEXTS, TEXTS, max_size=2), EXTRA,
 )  # fmt: skip
 
 
@@ -174,15 +178,16 @@ TENSORS = st.builds(
     manifest.TensorSpec, TEXTS, st.sampled_from(["int8", "float32"]), st.just((1, 4)), NUMBERS, st.integers(-128, 127), TEXTS,
     NUMBERS, NUMBERS, st.sampled_from([(), ("a", "b", "c", "d")]), TEXTS,
 )  # fmt: skip
+TOLERANCES = st.dictionaries(
+    TEXTS, st.builds(manifest.Tolerance, st.sampled_from(["lsb", "absolute"]), st.floats(0, 9)), max_size=2
+)
 MANIFESTS = st.builds(
     manifest.Manifest, NAMES.map(ModelName), NAMES, st.sampled_from(manifest.Task),
     st.builds(manifest.Artifact, st.just("model.onnx"), st.just(manifest.Format.ONNX), DIGESTS, st.integers(1, 2**40), TEXTS),
     st.lists(TENSORS, min_size=1, max_size=2).map(tuple), st.lists(TENSORS, min_size=1, max_size=2).map(tuple),
     st.lists(TEXTS, max_size=3).map(tuple), VERSIONS,
     st.builds(
-        manifest.Golden, st.integers(1, 1000), DIGESTS,
-        st.dictionaries(TEXTS, st.builds(manifest.Tolerance, st.sampled_from(["lsb", "absolute"]), st.floats(0, 9)), max_size=2),
-        VERSIONS,
+        manifest.Golden, st.integers(1, 1000), DIGESTS, TOLERANCES, VERSIONS, COUNTS.map(lambda n: n % 100), TOLERANCES,
     ),
     DIGESTS, st.dictionaries(TEXTS, PLAIN, max_size=2), st.dictionaries(TEXTS, NUMBERS, max_size=2), EXTRA,
 )  # fmt: skip
