@@ -48,6 +48,11 @@ def test_an_error_is_told_with_where_when_how_often_and_its_remedy(state: Path) 
     ]
 
 
+def test_an_input_that_does_not_fit_is_named(state: Path) -> None:
+    (state / "status.json").write_bytes(replace(REPORT, facts={"unfit": {"door/second": "no rows.npy"}}).dump())
+    assert "input door/second is NOT read: no rows.npy" in _told(state)
+
+
 def test_a_single_error_of_a_later_version_has_no_remedy_and_no_place(state: Path) -> None:
     (state / "status.json").write_bytes(replace(REPORT, errors=(LastError("later", last_us=2**62),)).dump())
     told = _told(state)
