@@ -212,6 +212,8 @@ def test_every_runtime_of_the_bundle_has_its_embeddings_in_the_golden_set(
     assert raw.space is not None
     assert manifests.parse(manifest.dump()) == manifest
     capsys.readouterr()
+    assert cli.main(["inspect", str(built), "--json"]) == 0
+    assert "embedding:distance" in json.loads(capsys.readouterr().out)["baseline_statistics"]
 
 
 def test_the_hub_shows_it_among_the_features_of_the_bundle(built: Path, tmp_path: Path) -> None:

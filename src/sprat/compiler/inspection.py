@@ -60,6 +60,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         **json.loads(manifest.dump()),
         "input_sig": manifest.input_sig,
         "baseline_features": sorted(baseline.edges),
+        "baseline_statistics": sorted(baseline.statistic_edges),
         "card": card.splitlines()[0] if card else "",
         "digests": "all match",
     }
