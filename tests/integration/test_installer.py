@@ -8,11 +8,11 @@ import pytest
 from tests.installs import MODEL, Board, check_that_says, offer_of
 from tests.samples import NOW, Publisher, bundle
 
+from sprat_device.board.memory import resident_kib
 from sprat_device.contract.ids import Digest
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed, Offer
-from sprat_device.install.bounds import resident_kib
 from sprat_device.install.record import OFFLINE, Install, Records
 from sprat_device.install.work import work
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.opened import open_artifact
 from tests.unit.device.inference import bundles
 
 from sprat_device.contract.bundle import Baseline, GoldenSet
@@ -85,7 +86,7 @@ def checked(python: str, *arguments: object, **environment: str) -> tuple[int, d
 def described(models: Path, name: str, runtime: str) -> Manifest:
     """Describe a model as the build would, from what the runtime says of its tensors."""
     format_ = Format(name.rsplit(".", 1)[1])
-    raw = runtimes.open_artifact(format_, models / name)
+    raw = open_artifact(format_, models / name)
     meanings = {"scores": "probabilities", "probabilities": "probabilities", "label": "label"}
     inputs = tuple(_spec(tensor, minimum=0.0, maximum=4.0, features=FEATURES) for tensor in raw.inputs)
     outputs = tuple(_spec(tensor, meaning=meanings[tensor.alias or tensor.name]) for tensor in raw.outputs)
@@ -310,7 +311,7 @@ def _plain(_models: Path) -> RawSession:
 def raw(request: pytest.FixtureRequest, models: Path) -> RawSession:
     if request.param == "plain":
         return _plain(models)
-    return runtimes.open_artifact(Format(request.param.rsplit(".", 1)[1]), models / request.param)
+    return open_artifact(Format(request.param.rsplit(".", 1)[1]), models / request.param)
 
 
 def test_a_raw_session_gives_what_its_facts_say(raw: RawSession) -> None:
@@ -348,6 +349,6 @@ def test_a_raw_session_fails_with_its_own_error(raw: RawSession) -> None:
 
 def test_a_wrong_format_or_thread_count_is_refused(models: Path) -> None:
     with pytest.raises(WrongUse, match="threads"):
-        runtimes.open_artifact(Format.ONNX, models / "numbers.onnx", threads=0)
+        open_artifact(Format.ONNX, models / "numbers.onnx", threads=0)
     with pytest.raises(BundleRefused, match="not-loaded"):
-        runtimes.open_artifact(Format.ONNX, models / "float.tflite")
+        open_artifact(Format.ONNX, models / "float.tflite")

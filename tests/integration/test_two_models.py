@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests import daemons
 from tests.brokers import Mosquitto, TestAuthority
 from tests.daemons import DEVICE, Agent, make_state, wait_for
+from tests.opened import open_artifact
 from tests.unit.device.inference import bundles
 
 from sprat_device.board import identity as identities
@@ -58,7 +59,7 @@ kind = "{kind}"
 
 
 def doubling() -> Manifest:
-    raw = runtimes.open_artifact(Format.TFLITE, TINY)
+    raw = open_artifact(Format.TFLITE, TINY)
     (given,), (answer,) = raw.inputs, raw.outputs
     return replace(
         bundles.manifest(

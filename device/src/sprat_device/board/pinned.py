@@ -93,15 +93,15 @@ def request(tls: ssl.SSLContext, method: str, url: str, body: bytes | None = Non
 def refusal(url: str, status: int, data: bytes) -> SpratError:
     """Return what an answer other than 200 means: the hub said no, or it cannot answer now."""
     if 400 <= status < 500:
-        return EnrolRefused(f"{url} refused ({status}): {_sentence(data)}")
-    return HubUnreachable(f"{url} answered {status}: {_sentence(data)}")
+        return EnrolRefused(f"{url} refused ({status}): {sentence(data)}")
+    return HubUnreachable(f"{url} answered {status}: {sentence(data)}")
 
 
 def _reason(exc: Exception) -> str:
     return " ".join(str(exc).split())[:200]
 
 
-def _sentence(data: bytes) -> str:
+def sentence(data: bytes) -> str:
     """Return the hub's own sentence from an error answer, else the answer's beginning."""
     try:
         said = str(json.loads(data)["error"]["message"])

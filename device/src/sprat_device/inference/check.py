@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from sprat_device.board import memory
 from sprat_device.board.arch import arch
 from sprat_device.board.settings import RuntimeSettings
 from sprat_device.board.settings import runtime as runtime_settings
@@ -28,7 +29,7 @@ from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError, WrongUse
 from sprat_device.contract.phases import Reason
-from sprat_device.inference import memory, runtimes
+from sprat_device.inference import runtimes
 from sprat_device.inference.golden import GoldenResult, reproduce
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session, open_file

@@ -17,7 +17,6 @@ OUT_OF_MEMORY: Final = 137
 """The exit code of who ran out of memory, as a shell tells it of who was killed for that."""
 KILLED: Final = frozenset({OUT_OF_MEMORY, -int(signal.SIGKILL)})
 """Exit codes of a child that ran out of memory, or was killed, which nothing but the lack of memory does here."""
-_STATM: Final = Path("/proc/self/statm")
 _OOM_SCORE: Final = "800"
 """Of 1000; ordinary processes have 0 and a share for their size."""
 
@@ -32,15 +31,6 @@ def limit_memory(kib: int) -> None:
         resource.setrlimit(
             resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
         )
-
-
-def resident_kib() -> int:
-    """Return what this process weighs: its resident memory; 0 where the kernel does not tell."""
-    try:
-        pages = int(_STATM.read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * resource.getpagesize() // 1024
 
 
 @contextmanager

@@ -15,12 +15,12 @@ from typing import Any, Final
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
 from sprat_device.board.identity import Identity
+from sprat_device.board.memory import resident_kib
 from sprat_device.board.settings import InstallSettings
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
-from sprat_device.install.bounds import resident_kib
 from sprat_device.install.children import Launch, launcher
 from sprat_device.install.course import Course
 from sprat_device.install.failing import counted, reason_of

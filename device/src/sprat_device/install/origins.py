@@ -6,7 +6,6 @@ Neither is trusted for content. Errors of both are `TryLater`, or `FileMissing` 
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import urllib3
 
 from sprat_device.board import tls
 from sprat_device.board.identity import Identity
+from sprat_device.board.pinned import sentence
 from sprat_device.contract.enrolment import METADATA_PATH, TARGETS_PATH
 from sprat_device.contract.errors import HubUnreachable, SpratError
 from sprat_device.contract.phases import Reason
@@ -123,7 +123,7 @@ class HubOrigin:
             response.close()
         if response.status == 200 and len(data) <= _MOST_ANSWER:
             return data
-        said = f"{self._url + path}: the hub answers {response.status} {_sentence(data)}"
+        said = f"{self._url + path}: the hub answers {response.status} {sentence(data)}"
         if response.status == 404:
             raise FileMissing(said)
         raise HubRefused(said) if 400 <= response.status < 500 else TryLater(said)
@@ -151,7 +151,7 @@ class HubOrigin:
     def _no(self, response: urllib3.BaseHTTPResponse) -> str:
         """Return why the hub says no: a device that was revoked shall hear so."""
         with _mapped(self._url):
-            return f" {_sentence(response.read(_MOST_REASON))}"
+            return f" {sentence(response.read(_MOST_REASON))}"
 
     def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         try:
@@ -161,15 +161,6 @@ class HubOrigin:
                     yield chunk
         finally:
             response.close()
-
-
-def _sentence(data: bytes) -> str:
-    """Return the hub's own sentence from an error answer, else the answer's beginning."""
-    try:
-        said = str(json.loads(data)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        said = data.decode("utf-8", "replace")
-    return " ".join(said.split())[:300]
 
 
 @contextmanager

@@ -64,15 +64,6 @@ def choose(
     raise MachineLacks(f"bundle needs {needs}, this machine has {has}; install sprat-device[{ranked[0]}]")
 
 
-def open_artifact(
-    format_: Format, artifact: Path, runtime: str | None = None, *, prefer: Sequence[str] = (), threads: int = 1
-) -> RawSession:
-    """Open an artifact with a runtime that reads its format, whatever its version."""
-    anything = dict.fromkeys(sorted(_FORMATS[format_]), "0")
-    name = choose(format_, anything, available(), runtime=runtime, prefer=prefer)
-    return load(name, artifact, threads=threads)
-
-
 def load(runtime: str, artifact: Path, *, threads: int = 1, settings: RuntimeSettings | None = None) -> RawSession:
     """Open an artifact with one runtime, by all settings or with so many threads; each runtime takes what is its own."""
     settings = settings or RuntimeSettings(threads=threads)

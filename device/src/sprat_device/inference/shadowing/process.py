@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.board.memory import resident_kib
 from sprat_device.board.settings import RuntimeSettings
 from sprat_device.board.settings.shadow import ShadowSettings
 from sprat_device.contract.ids import Digest
@@ -115,7 +115,7 @@ class ShadowProcess:
             raise Stopped
         if (code := self._process.poll()) is not None:
             raise _ended(code)
-        self.rss_kib = max(self.rss_kib, now_kib := _resident_kib(self._process.pid))
+        self.rss_kib = max(self.rss_kib, now_kib := resident_kib(self._process.pid))
         if now_kib * 1024 > self._settings.memory_bytes:
             raise Died("memory", f"{now_kib} KiB are resident, {self._settings.memory_bytes // 1024} are allowed")
 
@@ -175,11 +175,3 @@ def _ended(code: int) -> Died:
         return Died("memory", "it ran into the bound of what it may map")
     told = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Died("ended", f"its process ended with {told}")
-
-
-def _resident_kib(pid: int) -> int:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError):
-        return 0  # it has just ended, or this kernel does not tell
-    return pages * resource.getpagesize() // 1024

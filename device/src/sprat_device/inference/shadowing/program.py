@@ -24,11 +24,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from sprat_device.board.memory import resident_kib
 from sprat_device.board.settings import RuntimeSettings
 from sprat_device.contract.errors import BundleRefused, SpratError
 from sprat_device.contract.manifest import State
 from sprat_device.contract.phases import Reason
-from sprat_device.inference.memory import resident_kib
 from sprat_device.inference.preparing import as_taken
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session, open_file

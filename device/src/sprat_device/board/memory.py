@@ -1,4 +1,4 @@
-"""Resident memory of this process, in KiB, as Linux counts it.
+"""Resident memory of a process, in KiB, as Linux counts it.
 
 Not `getrusage`: its maximum survives exec, so a small child of a large parent would report the parent's.
 """
@@ -14,14 +14,19 @@ _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
 
 
-def resident_kib() -> int:
-    """Return what is resident now."""
-    return _field("VmRSS")
+def resident_kib(pid: int | None = None) -> int:
+    """Return what is resident now of this process, or of another; 0 for one that has just ended."""
+    if pid is None:
+        return _own("VmRSS")
+    try:
+        return _field(Path(f"/proc/{pid}/status"), "VmRSS")
+    except OSError:
+        return 0
 
 
 def peak_kib() -> int:
     """Return the highest that was ever resident, since `reset_peak` if the kernel allows that."""
-    return _field("VmHWM")
+    return _own("VmHWM")
 
 
 def reset_peak() -> None:
@@ -30,9 +35,13 @@ def reset_peak() -> None:
         _CLEAR.write_text("5")
 
 
-def _field(name: str) -> int:
+def _own(name: str) -> int:
     try:
-        lines = _STATUS.read_text().splitlines()
+        return _field(_STATUS, name)
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _field(status: Path, name: str) -> int:
+    lines = status.read_text().splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
