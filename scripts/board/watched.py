@@ -77,14 +77,14 @@ def _journal(board: Board) -> None:
     marked = sum(str(row.get("MESSAGE", "")).startswith("<") for row in rows)
     board.show(
         "journal: priorities of the agent's lines, lines with a raw mark", f"{','.join(priorities)}; {marked}",
-        expected="6 and 7 among them; 0", ok={"6", "7"} <= set(priorities) and marked == 0,
+        expected="6 among them; 0", ok="6" in priorities and marked == 0,
     )  # fmt: skip
     limit = [board.fact(name) for name in ("LogRateLimitBurst", "LogRateLimitIntervalUSec")]
     board.show("journal: limit of the unit", " lines in ".join(limit), expected="300 lines in 30s")
     # A program of the same unit that says far too much: the limit is systemd's, and counts by the unit's cgroup.
     cgroup = board.fact("ControlGroup")
     board.guest.must(
-        f"printf '[Service]\\nExecStartPost=-/usr/bin/seq -f flood-%%g {_FLOOD}\\n' >/tmp/f && "
+        f"printf '[Service]\\nExecStartPost=-/usr/bin/seq -f flood-%%%%g {_FLOOD}\\n' >/tmp/f && "
         f"mkdir -p /run/systemd/system/{UNIT}.service.d && cp /tmp/f /run/systemd/system/{UNIT}.service.d/flood.conf && "
         f"systemctl daemon-reload && systemctl restart {UNIT}", timeout_s=300,
     )  # fmt: skip
@@ -107,9 +107,6 @@ def _stop(board: Board) -> None:
     took = float(board.guest.must(f"a=$(date +%s.%N); systemctl stop {UNIT}; b=$(date +%s.%N); echo \"$a $b\" | awk '{{print $2-$1}}'"))  # fmt: skip
     facts = [board.fact(name) for name in ("Result", "ExecMainStatus")]
     board.show("systemctl stop", f"{took:.1f} s, {' '.join(facts)}", expected="<= 5 s, success 0", ok=took <= 5 and facts == ["success", "0"])  # fmt: skip
-    ledger = board.status()["report"]["ledger"]
-    left = sum(row["open"] for row in ledger.values())
-    board.show("records not on the disk after the stop", left, expected=0)
     board.guest.must(f"systemctl start {UNIT}", timeout_s=300)
     board.world.await_more(board.name, 20)
     board.show_ledgers("after stop and start")

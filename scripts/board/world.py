@@ -76,18 +76,27 @@ class World:
         found: dict[str, Any] = self.hub.client.device(device)["reported"]
         return found
 
-    def indexes(self, device: str) -> list[int]:
-        """Return the running index of every prediction that the hub has of a device."""
-        return sorted(int(row["index"]) for row in self.hub.client.predictions(device, MODEL))
+    def predictions(self, device: str) -> list[dict[str, Any]]:
+        """Return every prediction that the hub has of a device, in the order of their frames."""
+        rows: list[dict[str, Any]] = self.hub.client.predictions(device, MODEL)
+        return sorted(rows, key=_place)
+
+    def stored(self, device: str) -> int:
+        """Return how many predictions of a device the hub has stored."""
+        return int(self.hub.client.ledger(device).get("predictions", {}).get("stored", 0))
 
     def await_more(self, device: str, count: int, *, timeout_s: float = 240) -> int:
         """Wait until the hub has so many more predictions, and return how many it has."""
-        before = len(self.indexes(device))
+        before = self.stored(device)
         return wait_for(
             f"{count} predictions more of {device}",
-            lambda: found if (found := len(self.indexes(device))) >= before + count else None,
+            lambda: found if (found := self.stored(device)) >= before + count else None,
             timeout_s=timeout_s,
         )
+
+
+def _place(row: dict[str, Any]) -> tuple[str, int, int]:
+    return row["epoch"], row["seq"], row["index"]
 
 
 @contextmanager
