@@ -15,6 +15,8 @@ from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
 
 SCHEMA: Final = "sprat.lane/1"
+_PLAIN_BYTES: Final = 220
+"""Names, checksum and counters, each of up to twenty digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Checkpoint:
         """Encode, checksum first."""
         plain = json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":")).encode()
         return b"%08x %s" % (zlib.crc32(plain), plain)
+
+
+def most_bytes(runs: int, *, next_seq: int) -> int:
+    """Return what a checkpoint with so many waiting ranges takes at most."""
+    return _PLAIN_BYTES + runs * (2 * len(str(next_seq)) + len("[,],"))
 
 
 def parse(raw: bytes) -> Checkpoint:

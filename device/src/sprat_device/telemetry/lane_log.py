@@ -28,6 +28,8 @@ from sprat_device.telemetry.segment import Segment, first_seq_of, name
 _STATE: Final = "state"
 _STATE_BYTES: Final = 1024
 """Room that is counted for a lane's checkpoint and its successor while both exist."""
+_ACKS_UNSAVED: Final = 64
+"""So many acks may be forgotten by a power cut: their frames are sent again, and the hub knows them."""
 _OWN: Final = frozenset({_STATE, f".{_STATE}.new"})
 _log: Final = logging.getLogger(__name__)
 
@@ -98,7 +100,9 @@ class LaneLog:
     def size_bytes(self) -> int:
         """Return what the lane takes on the disk, its checkpoint included."""
         held = sum(segment.size for segment in self.segments) + sum(segment.size for segment in self._given_up)
-        return held + max(_STATE_BYTES, 2 * self._state_bytes)
+        runs = sum(segment.run_count for segment in self.segments)
+        following = checkpoint.most_bytes(runs, next_seq=self.next_seq)
+        return held + max(_STATE_BYTES, self._state_bytes + following)
 
     @property
     def waiting_records(self) -> int:
@@ -157,8 +161,10 @@ class LaneLog:
         self._acked += freed
         self._acks_unsaved += bool(freed)
         finished = [segment for segment in self.segments[:-1] if not segment.waiting_records]
-        if finished or self._acks_unsaved >= 64:
+        if finished:
             self._remove(finished)
+        elif self._acks_unsaved >= _ACKS_UNSAVED:
+            self.save()
         return freed
 
     def evict(self, first_seq: int) -> Gap | None:

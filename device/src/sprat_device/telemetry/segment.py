@@ -41,6 +41,7 @@ class Segment:
     _ends: array[int] = field(default_factory=lambda: array("I"))
     _counts: array[int] = field(default_factory=lambda: array("H"))
     _waiting: bytearray = field(default_factory=bytearray)
+    _runs: int | None = None
 
     @property
     def next_seq(self) -> int:
@@ -58,6 +59,7 @@ class Segment:
         self._ends.append(end)
         self._counts.append(count)
         self._waiting.append(waiting and count > 0)
+        self._runs = None
         self.size = end
         self.waiting_records += count if waiting else 0
 
@@ -76,7 +78,15 @@ class Segment:
             records += self._counts[i]
             i = self._waiting.find(1, i + 1, end)
         self.waiting_records -= records
+        self._runs = None
         return records
+
+    @property
+    def run_count(self) -> int:
+        """Return how many `runs` there are."""
+        if self._runs is None:
+            self._runs = self._waiting.count(b"\x00\x01") + self._waiting.startswith(b"\x01")
+        return self._runs
 
     def next_waiting(self, start: int) -> int | None:
         """Return the first waiting seq at or after `start`."""

@@ -45,6 +45,36 @@ def test_seq_goes_on_when_a_lane_is_empty(tmp_path: Path) -> None:
     assert list(waiting(again)) == [(1, Lane.PREDICTIONS, 4)]
 
 
+def test_the_cap_holds_while_scattered_acks_make_the_checkpoint_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Measured(OsFiles):
+        peak = 0
+
+        def rename(self, source: Path, target: Path) -> None:
+            self.peak = max(self.peak, disk_bytes(tmp_path))  # the old checkpoint and the new one
+            super().rename(source, target)
+
+    monkeypatch.setattr(os, "fdatasync", lambda _fd: None)  # how much, not how safe
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+    files = Measured()
+    spool = open_spool(tmp_path, files, cap_bytes=500_000, segment_bytes=16_384)
+    for seq in range(2600):
+        spool.append(draft(size=1))
+        if seq % 2:
+            spool.ack(Ack(1, Lane.PREDICTIONS, ((seq, seq),)))
+    assert 450_000 < files.peak <= 500_000
+
+
+def test_a_kill_forgets_a_bounded_number_of_acks(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, segment_bytes=1_000_000)
+    for _ in range(200):
+        spool.append(draft())
+    for seq in range(190):
+        spool.ack(Ack(1, Lane.PREDICTIONS, ((seq, seq),)))
+    assert len(waiting(open_spool(tmp_path, first_epoch=7))) < 10 + 64
+
+
 def test_acks_of_frames_that_do_not_exist_change_nothing(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     spool.append(draft())
