@@ -265,7 +265,7 @@ class Agent:
             "outputs": self._streams.redirect,
             "serve": self._streams.serve,
             "drift": lambda new: self._streams.reconfigure(new, reopen=True),
-            "runtime": self._streams.reload,
+            "runtime": self._configure_runtime,
             "install": lambda new: self._installer.configure(new.install),
             "remote": lambda new: self._commands.allow(new.remote.commands),
             "health": lambda _new: None,  # read at each use
@@ -273,12 +273,17 @@ class Agent:
             "shadow": lambda new: self._watching.configure(new, self._desired.current),
         }
 
+    def _configure_runtime(self, new: DeviceSettings) -> None:
+        self._streams.reload(new)
+        self._watching.rest_on(new)
+
     def _configure_telemetry(self, new: DeviceSettings) -> None:
         self._recorder.configure(new.telemetry)
         self._recorder.apply(self._desired.current.telemetry)
         self._uplink.configure(new.telemetry)
         self._live_feed.configure(new.telemetry.live_per_s)
         self._streams.reconfigure(new)
+        self._watching.rest_on(new)
 
     def _take_offers(self) -> None:
         """Hand every offer to the installer, and that there is none; what it knows changes nothing."""

@@ -41,7 +41,7 @@ class Watching:
         self._models = tuple(models)
         self._state = state
         self._clock = clock
-        self._shadow = settings.shadow
+        self._settings = settings
         self._capturer = Capturer(settings.capture, recorder, clock, files, state)
         self._shadows = Shadows(self._ports(settings))
 
@@ -58,16 +58,20 @@ class Watching:
         if not self._capturer.apply(desired.capture):
             _LOG.info("capture: the hub's wish is left, [capture] hub_may_tune says so")
         for model in self._models:
-            wanted = desired.shadows.get(model) if self._shadow.enabled else None
+            wanted = desired.shadows.get(model) if self._settings.shadow.enabled else None
             self._installer.offer_shadow(model, wanted)
 
     def configure(self, settings: DeviceSettings, desired: Desired) -> None:
         """Follow changed settings of captures and shadows."""
         self._capturer.configure(settings.capture)
-        if settings.shadow != self._shadow:
-            self._shadow = settings.shadow
-            self._shadows.configure(self._ports(settings))
+        self.rest_on(settings)
         self.take(desired)
+
+    def rest_on(self, settings: DeviceSettings) -> None:
+        """Begin shadows anew where what they rest on has changed; what the hub wishes stays as it is."""
+        before, self._settings = self._settings, settings
+        if _of_shadows(before) != _of_shadows(settings):
+            self._shadows.configure(self._ports(settings))
 
     def follow(self) -> None:
         """Let the shadow of each model be what its shadow slot holds."""
@@ -110,3 +114,7 @@ class Watching:
         """End the shadows, then the captures that they may still offer."""
         self._shadows.stop()
         self._capturer.stop()
+
+
+def _of_shadows(settings: DeviceSettings) -> tuple[object, ...]:
+    return settings.shadow, settings.runtime, settings.telemetry.summary_interval_s
