@@ -62,6 +62,7 @@ def run(state: Path, signals: Signals | None = None) -> int:
         _LOG.info("%s starts, state in %s", identity.device, state)
         files = _files(state)
         layout.prepare(state, files, agent=VERSION)
+        identities.keep_copy(identity, files)
         _make_scratch(state, files)
         clock = SystemClock(settings.clock_state)
         runs = Runs(state, files, boot_id=clock.boot_id)

@@ -244,6 +244,8 @@ class Agent:
         self._recorder.apply(self._desired.current.telemetry)
         self._reloader.follow(self._desired.current)
         self._installer.maintain(self._desired.current.maintenance)
+        if not self._desired.known:
+            return  # what was wanted cannot be read: a trial is not ended for that, nor a shadow
         self._care.attempt("offers", self._take_offers)
         self._care.attempt("shadows", lambda: self._watching.take(self._desired.current))
 

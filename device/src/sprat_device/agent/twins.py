@@ -66,9 +66,15 @@ class DesiredState:
             return Desired(incarnation="", version=0)
         try:
             return twin.parse_desired(self._files.read(self._path))
-        except ContractError:
-            # A damaged copy costs nothing: the hub's retained message is taken anew.
+        except (OSError, ContractError) as exc:
+            # The hub's retained message is taken anew. Until then nobody knows what is wanted, so nothing is taken back.
+            _LOG.warning("%s cannot be read (%s), the hub is waited for", self._path, exc)
             return Desired(incarnation="", version=0)
+
+    @property
+    def known(self) -> bool:
+        """Tell whether the hub has ever said what it wants, as far as this device can read."""
+        return bool(self.current.incarnation)
 
 
 class Reporter:
@@ -159,11 +165,14 @@ class Reporter:
         path = self._state / "reported.version"
         try:
             first = int(self._files.read(path)) if self._files.exists(path) else 0
-        except ValueError:
+        except (OSError, ValueError):
             # Worn flash, for it is written whole or not at all. The hub goes by the order of arrival, so 0 will do.
             _LOG.warning("%s cannot be read, the reports are numbered anew", path)
             first = 0
-        self._files.write_atomic(path, str(first + _VERSIONS).encode())
+        try:
+            self._files.write_atomic(path, str(first + _VERSIONS).encode())
+        except OSError as exc:
+            _LOG.warning("%s cannot be written (%s): the next start numbers its reports like this one", path, exc)
         return first
 
     def _describe(self, desired: Desired) -> Reported:

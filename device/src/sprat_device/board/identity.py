@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sprat_device.board.files import Files
-from sprat_device.contract.errors import ContractError, MachineLacks
+from sprat_device.board import twice
+from sprat_device.board.files import Files, OsFiles
+from sprat_device.contract.errors import MachineLacks
 from sprat_device.contract.fields import Fields
 from sprat_device.contract.ids import Channel, DeviceId, ModelName, channel, device_id, model_name
 
 SCHEMA: Final = "sprat.identity/1"
+_NAME: Final = "identity.json"
+_LOG: Final = logging.getLogger("sprat.agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,28 @@ class Identity:
 def load(state: Path) -> Identity:
     """Read the identity, or raise MachineLacks."""
     folder = state / "identity"
-    path = folder / "identity.json"
+    path = folder / _NAME
+    found = twice.read(OsFiles(), path, lambda raw: _parsed(json.loads(raw), folder))
+    if found.value is not None:
+        if found.fault:
+            _LOG.error("%s is damaged (%s), its copy counts; look at the card", path, found.fault)
+        return found.value
+    if found.fault:
+        raise MachineLacks(f"{path} is damaged ({found.fault}); enrol this device again")
+    raise MachineLacks(f"no identity in {state}; get one with: sprat-device enrol --hub URL --token TOKEN")
+
+
+def keep_copy(identity: Identity, files: Files) -> None:
+    """See to it that the record has a copy; a damaged one is written anew from what was read."""
+    path = identity.folder / _NAME
     try:
-        return _parsed(json.loads(path.read_bytes()), folder)
-    except FileNotFoundError as exc:
-        raise MachineLacks(f"no identity in {state}; get one with: sprat-device enrol --hub URL --token TOKEN") from exc
-    except (ValueError, ContractError) as exc:
-        raise MachineLacks(f"{path} is damaged ({exc}); enrol this device again") from exc
+        whole = twice.read(files, path, lambda raw: _parsed(json.loads(raw), identity.folder))
+        if whole.value is not None and whole.fault:
+            files.write_atomic(path, files.read(twice.copy_of(path)))
+        elif whole.value is not None:
+            twice.renew_copy(files, path)
+    except OSError as exc:
+        _LOG.warning("%s has no copy, for the disk does not take it (%s)", path, exc)
 
 
 def _parsed(raw: object, folder: Path) -> Identity:
@@ -86,4 +105,4 @@ def store(identity: Identity, files: Files) -> None:
         "channel": identity.channel,
         "models": list(identity.models),
     }
-    files.write_atomic(identity.folder / "identity.json", json.dumps(document, indent=1).encode())
+    twice.write(files, identity.folder / _NAME, json.dumps(document, indent=1).encode())

@@ -88,7 +88,7 @@ class Runs:
                 detail=fields.text("detail", default="", max_length=1024),
                 crashes=fields.integer("crashes", default=0),
             )
-        except (ValueError, ContractError) as exc:
+        except (OSError, ValueError, ContractError) as exc:
             _LOG.warning("%s cannot be read (%s), the count begins anew", self._path, exc)
             return Run()
 

@@ -89,7 +89,7 @@ def read(state: Path, files: Files) -> Layout:
             fields.integer("oldest", minimum=1, default=1),
             fields.text("agent", default="", max_length=64),
         )
-    except (ValueError, ContractError) as exc:
+    except (OSError, ValueError, ContractError) as exc:
         # Written in one piece, so this is a defect of the disk. Every room proves its own files: going on is safer.
         _LOG.warning("%s cannot be read (%s), taken for layout %d", path, exc, LAYOUT)
         return Layout(LAYOUT)
@@ -97,4 +97,7 @@ def read(state: Path, files: Files) -> Layout:
 
 def _write(state: Path, files: Files, layout: Layout) -> None:
     document = {"schema": SCHEMA, "layout": layout.layout, "oldest": layout.oldest, "agent": layout.agent}
-    files.write_atomic(state / FILE_NAME, json.dumps(document).encode())
+    try:
+        files.write_atomic(state / FILE_NAME, json.dumps(document).encode())
+    except OSError as exc:  # the rooms below tell for themselves what the disk does not take
+        _LOG.warning("%s cannot be written (%s), tried again at the next start", state / FILE_NAME, exc)

@@ -5,10 +5,11 @@ Decide, persist, act. Whatever is done here may be done twice; what happened is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sprat_device.board.files import Files
 from sprat_device.contract.errors import BundleRefused
@@ -22,6 +23,8 @@ from sprat_device.install.probation import Verdict
 from sprat_device.install.record import OFFLINE, Install, Records
 from sprat_device.install.trials import Trials
 from sprat_device.install.updating import Updating
+
+_LOG: Final = logging.getLogger("sprat.install")
 
 
 class Course:
@@ -48,12 +51,9 @@ class Course:
     def boot(self, models: Iterable[ModelName]) -> None:
         """Take up every install where it was left."""
         for model in models:
-            self.installs[model] = self.records.load(model)
-            self._replay(model)
-            while missing := self.pairs.leave_missing(model):
-                self.tell("bundle-missing", model, bundle=missing)
-                self.prove_again(model, missing, "the bundle's file is gone")
-        self.clean()
+            self.installs[model] = self.records.found(model)
+            self._or_told(model, lambda model=model: self._take_up(model))  # type: ignore[misc]
+        self._or_told("", self.clean)
 
     def advance(self, model: ModelName, install: Install, event: Event) -> None:
         """Take a step, persist it, and perform what follows from it."""
@@ -116,6 +116,22 @@ class Course:
         """Return what happened since the last call."""
         events, self._events = self._events, []
         return events
+
+    def _or_told(self, model: str, act: Callable[[], None]) -> None:
+        """Do what writes to the disk; one that fails ends no start: what answers goes on, and the next start tries again."""
+        try:
+            act()
+        except OSError as exc:
+            _LOG.error("%s: a start cannot take up the installs (%s)", model or "bundles", exc)
+            self._events.append(("disk-failed", {"at": "install", "detail": str(exc)[:200]}))
+
+    def _take_up(self, model: ModelName) -> None:
+        if self.pairs.mend(model) and (kept := self.pairs.kept(model)):
+            self.tell("slots-restored", model, bundle=kept.bundle)
+        self._replay(model)
+        while missing := self.pairs.leave_missing(model):
+            self.tell("bundle-missing", model, bundle=missing)
+            self.prove_again(model, missing, "the bundle's file is gone")
 
     def _replay(self, model: ModelName) -> None:
         """Repeat the effects of the phase that a boot finds, and count the start of a trial."""

@@ -39,7 +39,7 @@ class PairedRecord:
 
     def _newest(self) -> tuple[int, str, dict[str, Any]]:
         found = [(path, side) for side in _SIDES if self._files.exists(path := self._path(side))]
-        whole = [(*record, side) for path, side in found if (record := _parse(self._files.read(path)))]
+        whole = [(*record, side) for path, side in found if (record := self._whole(path))]
         if found and not whole:
             raise BundleRefused(
                 Reason.METADATA_ROLLBACK,
@@ -47,6 +47,12 @@ class PairedRecord:
             )
         turn, document, side = max(whole, key=lambda one: one[0], default=(0, {}, "b"))
         return turn, side, document
+
+    def _whole(self, path: Path) -> tuple[int, dict[str, Any]] | None:
+        try:
+            return _parse(self._files.read(path))
+        except OSError:
+            return None  # a worn block: the other record counts
 
     def _path(self, side: str) -> Path:
         return self._stem.with_name(f"{self._stem.name}.{side}")

@@ -46,7 +46,11 @@ class Look:
 def store(found: Look, state: Path, files: Files) -> None:
     """Leave a look for the agent; the same one again costs no write."""
     path, raw = state / FILE_NAME, found.dump()
-    if not files.exists(path) or files.read(path) != raw:
+    try:
+        same = files.read(path) == raw
+    except OSError:
+        same = False
+    if not same:
         files.write_atomic(path, raw)
 
 
@@ -60,5 +64,5 @@ def load(state: Path, files: Files) -> Look | None:
             name: fields.text(name, max_length=MAX_SIZE) for name in ("desired", "not_renewed", "reason", "detail")
         }
         return Look(certificate_ends_us=fields.integer("certificate_ends_us"), **texts)
-    except (FileNotFoundError, ValueError, ContractError):
+    except (OSError, ValueError, ContractError):
         return None

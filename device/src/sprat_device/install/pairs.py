@@ -69,6 +69,13 @@ class Pairs:
         self._set(model, self.of(model))
         self._aside.pop(model, None)
 
+    def mend(self, model: ModelName) -> bool:
+        """Write slots anew that were read from their copy; tell whether that was so."""
+        restored = model in self._slots.restored
+        if restored:
+            self._slots.store(model, self._held(model))
+        return restored
+
     def restore(self, model: ModelName, kept: Installed) -> bool:
         """Make a confirmed bundle active where the slots were lost and its file is there; tell whether that was so."""
         lost = self._held(model) == Pair() and self._files.exists(self._slots.path(kept.bundle))

@@ -87,6 +87,14 @@ class Records:
             _LOG.error("%s cannot be read (%s), taken for idle", path, exc)
             return Install()
 
+    def found(self, model: str) -> Install:
+        """Read what a start finds: idle also where the disk does not give it, for what answers must go on."""
+        try:
+            return self.load(model)
+        except OSError as exc:
+            _LOG.error("the install of %s cannot be read (%s), taken for idle", model, exc)
+            return Install()
+
     def store(self, model: str, install: Install) -> None:
         """Write a model's record durably."""
         self._files.make_folder(self.folder)

@@ -59,7 +59,7 @@ class ShadowInstalls:
     def boot(self, models: Iterable[ModelName]) -> None:
         """Take up every install where it was left; a bundle that is gone is fetched again."""
         for model in models:
-            install = self._installs[model] = self._records.load(shadow_of(model))
+            install = self._installs[model] = self._records.found(shadow_of(model))
             gone = install.installed and not self._files.exists(self._slots.path(install.installed.bundle))
             if gone and install.phase in (Phase.STAGED, Phase.CHECKED):
                 self._store(model, replace(install, phase=Phase.FETCHING))

@@ -1,4 +1,4 @@
-"""Which bundle a model runs, and which it falls back to: `slots/<model>.json` beside `bundles/<sha256>.sprat`."""
+"""Which bundle a model runs, and which it falls back to: `slots/<model>.json`, twice, beside `bundles/<sha256>.sprat`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from sprat_device.board import twice
 from sprat_device.board.files import Files
-from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
 from sprat_device.contract.twin import Installed, parse_installed
 
@@ -41,6 +41,10 @@ class Slots:
         self._files = files
         self._folder = state / "slots"
         self.bundles = state / "bundles"
+        self.lost: set[str] = set()
+        """Models whose slots could not be read: nobody knows which bundles are theirs."""
+        self.restored: set[str] = set()
+        """Models whose slots were read from the copy, and not written anew since."""
 
     def prepare(self) -> None:
         """Make the folders."""
@@ -50,24 +54,22 @@ class Slots:
     def load(self, model: str) -> Pair:
         """Read a model's slots; empty where it never had any, or they are damaged: the other models go on."""
         path = self._folder / f"{model}.json"
-        if not self._files.exists(path):
-            return Pair()
-        try:
-            fields = Fields(json.loads(self._files.read(path)), f"slots of {model}")
-            fields.schema(SCHEMA)
-            return Pair(
-                fields.value("active", parse_installed, default=None),
-                fields.value("spare", parse_installed, default=None),
+        found = twice.read(self._files, path, _parse)
+        if found.fault:  # written whole or not at all, so this is worn flash
+            copy = (
+                "its copy counts" if found.value else "taken for empty; no bundle is removed until it is written anew"
             )
-        except (ValueError, ContractError) as exc:  # written whole or not at all, so this is worn flash
-            _LOG.error("%s cannot be read (%s), taken for empty", path, exc)
-            return Pair()
+            _LOG.error("%s cannot be read (%s), %s", path, found.fault, copy)
+            (self.restored if found.value else self.lost).add(model)
+        return found.value or Pair()
 
     def store(self, model: str, pair: Pair) -> None:
         """Write a model's slots durably."""
         self._files.make_folder(self._folder)  # somebody may have removed it while the agent runs
         document = {"schema": SCHEMA, **asdict(pair)}
-        self._files.write_atomic(self._folder / f"{model}.json", json.dumps(document, sort_keys=True).encode())
+        twice.write(self._files, self._folder / f"{model}.json", json.dumps(document, sort_keys=True).encode())
+        self.lost.discard(model)
+        self.restored.discard(model)
 
     def path(self, bundle: str) -> Path:
         """Return where a bundle stands."""
@@ -78,7 +80,9 @@ class Slots:
         return self.bundles / f"{bundle}.part"
 
     def keep_only(self, bundles: Iterable[str]) -> None:
-        """Remove every bundle and part that is not among `bundles`."""
+        """Remove every bundle and part that is not among `bundles`, unless it may be of a model whose slots are lost."""
+        if self.lost:
+            return
         kept = {name for bundle in bundles for name in (f"{bundle}.sprat", f"{bundle}.part")}
         there = self._files.list(self.bundles) if self._files.exists(self.bundles) else []
         gone = [path for path in there if path.name not in kept]
@@ -86,3 +90,11 @@ class Slots:
             self._files.unlink(path)
         if gone:
             self._files.sync_folder(self.bundles)
+
+
+def _parse(raw: bytes) -> Pair:
+    fields = Fields(json.loads(raw), "slots")
+    fields.schema(SCHEMA)
+    return Pair(
+        fields.value("active", parse_installed, default=None), fields.value("spare", parse_installed, default=None)
+    )

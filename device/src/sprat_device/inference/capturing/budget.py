@@ -79,6 +79,6 @@ class Budget:
             known = {Rule(name): size for name, size in leased.items() if name in set(Rule)}
             since = None if fields.absent("since") else fields.value("since", parse)
             return fields.integer("day", minimum=-1), known, Days(since)
-        except (ValueError, ContractError):
+        except (OSError, ValueError, ContractError):
             # Damaged although it is written whole or not at all: worn flash. A day's bytes begin anew, once.
             return -1, {}, Days()
