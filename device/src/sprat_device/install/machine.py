@@ -1,7 +1,8 @@
 """The install of one offer: idle -> fetching -> staged -> checked -> trial -> confirmed | reverted.
 
 The table is the module. `refused` is reached from any phase before trial, never after. The newest offer wins from
-every phase; a trial is reverted first. A trial that cannot begin for what the machine lacks is put off: back to `checked`. A pair that is not in the table is a fault of the caller and raises. Effects are idempotent: the caller
+every phase; a trial is reverted first. A trial that cannot begin for what the machine lacks is put off: back to
+`checked`. A pair that is not in the table is a fault of the caller and raises. Effects are idempotent: the caller
 persists the new phase first, then performs them, and performs those of the phase again at boot.
 """
 
