@@ -276,15 +276,18 @@ def test_a_long_prediction_reaches_a_program_that_reads_late_and_one_that_never_
 # A plug-in, and a disk
 
 
+@pytest.mark.parametrize("error", ["KeyError", "CancelledError"])
 def test_a_plug_in_that_raises_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: Callable[..., Output]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: Callable[..., Output], error: str
 ) -> None:
+    monkeypatch.delitem(sys.modules, "lamps", raising=False)
     (tmp_path / "lamps.py").write_text(
+        "from asyncio import CancelledError\n"
         "heard, made = [], []\n"
         "class Lamp:\n"
         "    def __init__(self, options): made.append(options)\n"
         "    def give(self, document):\n"
-        "        if len(made) < 2: raise KeyError('bulb')\n"
+        f"        if len(made) < 2: raise {error}('bulb')\n"
         "        heard.append(document['label'])\n"
         "    def close(self): raise RuntimeError('stuck')\n"
     )
@@ -300,7 +303,9 @@ def test_a_plug_in_that_raises_is_made_anew(
 
     assert lamps.heard == ["high"]
     assert lamps.made == [{"pin": 17}] * 2
-    assert told.told[0][1]["detail"] == "plug-in lamp: KeyError: 'bulb'"
+    assert (
+        told.told[0][1]["detail"] == f"plug-in lamp: {error}: {'bulb' if error == 'CancelledError' else repr('bulb')}"
+    )
     assert told.outlets.dead() == []
 
 

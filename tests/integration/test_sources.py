@@ -335,12 +335,13 @@ def test_a_broker_that_is_not_there_is_told_and_closing_does_not_hang(open_line:
 # A plug-in
 
 PLUGIN = """
+import asyncio
 import time
 class Gauge:
     def __init__(self, options):
         self.left = options["count"]
         self.value = options["value"]
-        self.end = SystemExit if options.get("exits") else RuntimeError
+        self.end = {"exit": SystemExit, "cancel": asyncio.CancelledError}.get(options.get("end"), RuntimeError)
     def read(self, timeout_s):
         if not self.left:
             raise self.end("the sensor is warm")
@@ -375,10 +376,13 @@ def test_a_plug_in_that_raises_is_told_and_begun_anew(open_line: Callable[..., L
 
 
 @pytest.mark.usefixtures("plugins")
-def test_a_plug_in_that_wants_to_end_the_process_ends_only_itself(open_line: Callable[..., Line]) -> None:
-    line = open_line(kind="plugin", plugin="gauge", options={"count": 1, "value": 7, "exits": True})
+@pytest.mark.parametrize(("end", "named"), [("exit", "SystemExit"), ("cancel", "CancelledError")])
+def test_a_plug_in_that_wants_to_end_the_process_or_is_cancelled_ends_only_itself(
+    open_line: Callable[..., Line], end: str, named: str
+) -> None:
+    line = open_line(kind="plugin", plugin="gauge", options={"count": 1, "value": 7, "end": end})
     assert len(line.read(2)) == 2
-    assert line.told[0] == ("source-failed", {"detail": "plug-in gauge: SystemExit: the sensor is warm"})
+    assert line.told[0] == ("source-failed", {"detail": f"plug-in gauge: {named}: the sensor is warm"})
 
 
 @pytest.mark.usefixtures("plugins")
@@ -396,6 +400,13 @@ def test_a_plug_in_that_is_not_installed_is_named(open_line: Callable[..., Line]
 
 
 # Standard input, in a process of its own
+
+
+def test_a_standard_input_that_is_closed_is_told(
+    open_line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it for a program that was started with `<&-`
+    assert open_line().until("source-failed")["detail"] == "stdin: is closed; start the agent with an input"
 
 
 def test_standard_input_is_read_as_records_until_its_end() -> None:

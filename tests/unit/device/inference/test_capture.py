@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -205,6 +206,15 @@ def test_a_hook_changes_what_is_sent_and_not_what_others_look_at() -> None:
 def test_a_hook_that_returns_no_reading_drops_it(returned: Any) -> None:
     with pytest.raises(RedactionFailed, match="hook 'odd'"):
         Redaction({"odd": lambda _model, _inputs: returned}).apply("tiny", reading().inputs)
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, asyncio.CancelledError])
+def test_a_hook_that_raises_whatever_drops_it(raised: type[BaseException]) -> None:
+    def fail(_model: str, _inputs: Mapping[str, np.ndarray]) -> Any:
+        raise raised("words that it was to hide")
+
+    with pytest.raises(RedactionFailed, match=f"hook 'odd': {raised.__name__}$"):
+        Redaction({"odd": fail}).apply("tiny", reading().inputs)
 
 
 # The capturer

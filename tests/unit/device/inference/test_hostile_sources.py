@@ -71,6 +71,28 @@ _REASONS = (
 )  # fmt: skip
 
 
+class Mean:
+    """Values that do what they like when they are looked at."""
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        raise RuntimeError("not now")
+
+
+class MeanMapping(dict[str, Any]):
+    def keys(self) -> Any:
+        raise RuntimeError("not now")
+
+    def __getitem__(self, _key: str) -> Any:
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize(
+    "values", [Mean(), MeanMapping(x=[1, 2, 3]), {"x": Mean()}, {"x": [Mean(), 1, 2]}, MeanMapping()]
+)
+def test_values_that_are_code(values: Any) -> None:
+    check(read(Item(0, 0, values=values), manifest(), kind="plugin"), manifest())
+
+
 @pytest.mark.parametrize("name", sorted(DESCRIBED))
 @pytest.mark.parametrize("shape", [{"format": "json"}, {"format": "csv"}, {"format": "json", "time_field": "t"}])
 @SOME

@@ -27,7 +27,7 @@ from sprat_device.inference.sources.descriptor import Descriptor
 from sprat_device.inference.sources.fitting import fit
 from sprat_device.inference.sources.folder import Folder
 from sprat_device.inference.sources.intake import Intake
-from sprat_device.inference.sources.item import Feed
+from sprat_device.inference.sources.item import Feed, Item
 from sprat_device.inference.sources.pixels import as_image
 from sprat_device.inference.sources.place import Place
 from sprat_device.inference.sources.reading import Numbers, Reading, Source, as_declared, parsed
@@ -36,6 +36,7 @@ from sprat_device.inference.sources.serial import open_line
 from sprat_device.inference.sources.splitting import Lines, Records
 from sprat_device.inference.sources.tail import Tail
 from sprat_device.inference.sources.taken import Taken
+from sprat_device.inference.sources.waiting import Waiting
 
 WANTED = {"x": np.dtype(np.float32)}
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -341,6 +342,36 @@ def test_a_folder_goes_on_where_it_was_left(tmp_path: Path) -> None:
     assert torn.read(0) is None
     torn.close()
     take(folder(files, state, of="other"), 3)
+
+
+def test_what_is_no_file_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")  # opened, it would be waited for until somebody writes
+    (tmp_path / "b.json").mkdir()
+    (tmp_path / "c.json").symlink_to(tmp_path / "c.json")
+    (tmp_path / "d.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "e.json").write_text("[1, 2, 3]")
+    source = folder(tmp_path)
+    assert x(take(source, 1)[0]) == [1, 2, 3]
+    assert source.read(0) is None
+
+
+def test_a_pipe_is_not_followed_as_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lines")
+    with pytest.raises(OSError, match="is no plain file"):
+        tail(tmp_path / "lines")
+
+
+def test_messages_that_wait_are_bounded_in_bytes_and_the_newest_stay() -> None:
+    waiting = Waiting(1000)
+    for number in range(100):
+        waiting.put(Item(number, 0, bytes(1_000_000)))
+    found = list(iter(lambda: waiting.take(0), None))
+    assert sum(len(item.payload) for item in found) <= 16 * 2**20
+    assert [item.mono_us for item in found] == list(range(100 - len(found), 100))
+    assert found[0].dropped == 100 - len(found)
+    waiting.put(Item(0, 0, bytes(65 * 2**20)))
+    (late,) = iter(lambda: waiting.take(0), None)
+    assert (late.payload, late.fault) == (b"", "a message longer than 64 MiB")
 
 
 def test_a_folder_forgets_files_that_are_gone(tmp_path: Path) -> None:

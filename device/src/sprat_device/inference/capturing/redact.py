@@ -39,7 +39,7 @@ class Redaction:
             given = {key: array.copy() for key, array in inputs.items()}
             try:
                 inputs = _plain(hook(model, given), inputs)
-            except Exception as exc:
+            except BaseException as exc:  # whatever a foreign package raises, a cancelled task too
                 # The type alone: a hook's own words could hold what it was to hide.
                 raise RedactionFailed(f"hook {name!r}: {type(exc).__name__}") from exc
         return inputs

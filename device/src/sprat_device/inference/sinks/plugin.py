@@ -24,28 +24,28 @@ class PluginSink(Protocol):
 
 
 class Plugin:
-    """A plug-in as a sink; whatever it raises is trouble that may pass, never the agent's end."""
+    """A plug-in as a sink; whatever it raises, a cancelled task too, is trouble that may pass, never the agent's end."""
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         """Make it; OSError where it cannot be made."""
         self._name = name
         try:
             self._sink: PluginSink = found(GROUP, name)(options)
-        except (Exception, SystemExit) as exc:
+        except BaseException as exc:
             raise self._trouble(exc) from exc
 
     def give(self, told: Told) -> None:
         """Hand over one prediction."""
         try:
             self._sink.give(told.document)
-        except (Exception, SystemExit) as exc:
+        except BaseException as exc:
             raise self._trouble(exc) from exc
 
     def close(self) -> None:
         """Close it."""
         try:
             self._sink.close()
-        except (Exception, SystemExit) as exc:
+        except BaseException as exc:
             raise self._trouble(exc) from exc
 
     def _trouble(self, exc: BaseException) -> OSError:

@@ -6,6 +6,7 @@ A kind is a feed (it carries), opened by the table below, and opened anew when i
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ def _stdin(opening: Opening) -> Feed:
     from sprat_device.inference.sources.descriptor import Descriptor  # noqa: PLC0415
 
     settings = opening.settings
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "is closed; start the agent with an input", "stdin")
     return Descriptor(sys.stdin.fileno(), opening.clock, opening.splitter(), newest=settings.newest)
 
 

@@ -234,9 +234,17 @@ def _require_bounded(payload: bytes) -> None:
 
 def value_decoder(layout: Layout) -> Decode:
     """Return what takes values as they are: a mapping by input or field, or those of an only input."""
-    return lambda item: (
-        of_document(item.values, layout) if isinstance(item.values, Mapping) else of_values(item.values, layout.wanted)
-    )
+
+    def decode(item: Item) -> Decoded:
+        values = item.values
+        try:
+            return of_document(values, layout) if isinstance(values, Mapping) else of_values(values, layout.wanted)
+        except Unreadable:
+            raise
+        except Exception as exc:  # values of a plug-in are code too: what they do when they are looked at is theirs
+            raise Unreadable(f"no array can be made of it: {type(exc).__name__}: {exc}"[:200]) from exc
+
+    return decode
 
 
 def of_values(values: object, wanted: Mapping[str, np.dtype[Any]]) -> Decoded:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
 from sprat_device.board.clock import Clock
-from sprat_device.inference.sources.item import Item, arrived
+from sprat_device.inference.sources.item import Item, arrived, open_at_once
 from sprat_device.inference.sources.splitting import MOST_RECORD
 from sprat_device.inference.sources.taken import Taken, key_of
 
@@ -74,8 +76,10 @@ class Folder:
                     continue
                 try:
                     status = entry.stat()
-                except FileNotFoundError:
-                    continue  # taken away between the listing and the look
+                except OSError:
+                    continue  # taken away between the listing and the look, or a link to nowhere
+                if not stat.S_ISREG(status.st_mode):
+                    continue  # a pipe would be waited for, and never end
                 key = key_of(name, status.st_ino, status.st_ctime_ns)
                 present.append(key)
                 if key not in self._taken:
@@ -85,7 +89,7 @@ class Folder:
 
     def _item(self, path: Path) -> Item:
         try:
-            with path.open("rb") as file:
+            with BufferedReader(open_at_once(path)) as file:
                 payload = file.read(MOST_RECORD + 1)
         except OSError as exc:
             return arrived(self._clock, b"", fault=f"{path.name}: {exc.strerror or exc}")

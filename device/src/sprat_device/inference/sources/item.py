@@ -6,8 +6,11 @@ bundle that takes other inputs needs no new connection.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from io import FileIO
+from pathlib import Path
 from typing import Any, Protocol
 
 from sprat_device.board.clock import Clock
@@ -59,6 +62,11 @@ class Feed(Protocol):
     def close(self) -> None:
         """Let go of what is open; it returns within two seconds."""
         ...
+
+
+def open_at_once(path: Path) -> FileIO:
+    """Open a file for reading, unbuffered; a pipe without a writer is not waited for."""
+    return FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 def arrived(clock: Clock, payload: bytes, *, form: str = "", fault: str = "", dropped: int = 0) -> Item:

@@ -75,7 +75,7 @@ class Plugin:
         self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
-        # Not only OSError: a plug-in is not ours, and whatever it raises is its end, not the agent's.
+        # Not only OSError, and not only Exception: whatever a plug-in raises, a cancelled task too, is its end and told.
         try:
             source = self._load()(self._options)
             try:
@@ -85,5 +85,5 @@ class Plugin:
                         self._waiting.put(Item(self._clock.monotonic_us(), self._clock.wall_us(), values=values))
             finally:
                 source.close()
-        except (Exception, SystemExit) as exc:  # noqa: BLE001
+        except BaseException as exc:  # noqa: BLE001
             self._waiting.gone(f"plug-in {self._name}: {type(exc).__name__}: {exc}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 from io import FileIO
@@ -11,7 +13,7 @@ from typing import Any, Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.inference.sources.descriptor import TOO_LONG
-from sprat_device.inference.sources.item import Item, arrived
+from sprat_device.inference.sources.item import Item, arrived, open_at_once
 from sprat_device.inference.sources.place import Place
 from sprat_device.inference.sources.splitting import Lines
 
@@ -79,9 +81,12 @@ class Tail:
     def _open(self) -> bool:
         try:
             # Unbuffered: what is read is what was appended up to now.
-            self._file = self._path.open("rb", buffering=0)
+            self._file = open_at_once(self._path)
         except FileNotFoundError:
             self._file = None
+        if self._file is not None and not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._file.close()
+            raise OSError(errno.EINVAL, "is no plain file; read a pipe by kind = 'command'", str(self._path))
         self._lines = Lines()
         self._begun = 0
         return self._file is not None

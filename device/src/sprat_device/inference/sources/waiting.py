@@ -5,15 +5,22 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import replace
+from typing import Final
 
 from sprat_device.inference.sources.item import Item
+from sprat_device.inference.sources.splitting import MOST_RECORD
+
+_MOST_BYTES: Final = 16 * 1024 * 1024
+"""Of payloads that wait together; one that is longer waits alone."""
 
 
 class Waiting:
     """A bounded queue that knows when its other side is gone."""
 
     def __init__(self, most: int) -> None:
+        """Hold so many items, and not many bytes of them."""
         self._most = most
+        self._bytes = 0
         self._items: deque[Item] = deque()
         self._dropped = 0
         self._gone = ""
@@ -21,9 +28,12 @@ class Waiting:
 
     def put(self, item: Item) -> None:
         """Leave an item; it never waits."""
+        if len(item.payload) > MOST_RECORD:
+            item = replace(item, payload=b"", fault=f"a message longer than {MOST_RECORD >> 20} MiB")
         with self._changed:
-            if len(self._items) >= self._most:
-                self._items.popleft()
+            self._bytes += len(item.payload)
+            while self._items and (len(self._items) >= self._most or self._bytes > _MOST_BYTES):
+                self._bytes -= len(self._items.popleft().payload)
                 self._dropped += 1
             self._items.append(item)
             self._changed.notify()
@@ -43,4 +53,5 @@ class Waiting:
                     raise OSError(self._gone)
                 return None
             item, dropped, self._dropped = self._items.popleft(), self._dropped, 0
+            self._bytes -= len(item.payload)
         return replace(item, dropped=dropped) if dropped else item
