@@ -28,6 +28,7 @@ from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin, Prediction
 from sprat_device.inference.answers import Answer
 from sprat_device.inference.cache import PredictionCache
+from sprat_device.inference.explaining import explain
 from sprat_device.inference.loaded import Loaded
 from sprat_device.inference.runtimes.raw import RunFailed
 from sprat_device.inference.session import Session
@@ -37,6 +38,7 @@ from sprat_device.inference.telling import Outcome, Recorder, Watcher
 
 _LOG: Final = logging.getLogger("sprat.agent")
 MOST_AT_ONCE: Final = 32
+_MOST_DETAIL: Final = 300
 _EVENTS_PER_REASON: Final = 20
 """Per summary interval. A broken sensor must not push out of the spool what else happened; the summary has the count."""
 _UNFIT: Final = frozenset({Reason.INPUT_MISSING, Reason.INPUT_SHAPE, Reason.INPUT_DTYPE})
@@ -231,12 +233,13 @@ class Loop:
         self.errors += 1
         origin = loaded.origin
         if loaded.tally.failed(reason) <= _EVENTS_PER_REASON:
-            told: dict[str, object] = {"index": reading.index, **({"detail": detail} if detail else {})}
+            said = detail or _unfit(reason, reading, loaded)
+            told: dict[str, object] = {"index": reading.index, **({"detail": said} if said else {})}
             self._recorder.event(reason, told, model=origin.model, bundle=origin.bundle)
             if reading.reply is None:  # who asks has the reason as an answer
                 who = f"{origin.model}/{origin.input}" if origin.input else origin.model
-                said = f"reading {reading.index}" + (f", {detail}" if detail else "")
-                log_event(_LOG, logging.WARNING, f"input {who}: {reason}", said)
+                line = f"reading {reading.index}" + (f", {said}" if said else "")
+                log_event(_LOG, logging.WARNING, f"input {who}: {reason}", line)
         # Who asks on demand may ask anything: that is nothing against the bundle.
         if (reason in _UNFIT and reading.reply is None) or reason in {Reason.RUN_FAILED, Reason.NON_FINITE}:
             self._on_outcome(origin.bundle, False, 0)
@@ -252,6 +255,13 @@ class Loop:
             self._recorder.summary(summary.CODE, told.detail(), model=origin.model, bundle=origin.bundle)
             if (shift := self._loaded.tally.shift.add(told)) is not None:
                 self._recorder.event(shift.code, shift.detail, model=origin.model, bundle=origin.bundle)
+
+
+def _unfit(reason: Reason, reading: Reading, loaded: Loaded) -> str:
+    """Return what came and what was expected, where it was the reading that did not fit."""
+    if not reason.startswith("input-"):
+        return ""
+    return "; ".join(explain(spec, reading.inputs, ()) for spec in loaded.session.manifest.inputs)[:_MOST_DETAIL]
 
 
 def _finite(outputs: npt.NDArray[np.float32]) -> bool:

@@ -71,14 +71,21 @@ def test_the_running_index_goes_on_over_a_swap_without_a_gap() -> None:
     assert rig.loop.healthy == 5
 
 
+FOUND, WANTED = "input 'x': found float64 [3]", "expected finite float32 [3], about 0 to 10"
+
+
 def test_a_bad_input_is_an_event_and_never_a_prediction() -> None:
     rig = Rig([GOOD, [np.nan, 0, 0], GOOD, [1e5, 0, 0]])
     rig.loop.swap(session(), ORIGIN)
     rig.run(4)
     assert rig.indexes() == [0, 2]
     assert rig.records.events == [
-        (Reason.INPUT_NON_FINITE, {"index": 1}, DIGEST),
-        (Reason.INPUT_RANGE, {"index": 3}, DIGEST),
+        (
+            Reason.INPUT_NON_FINITE,
+            {"index": 1, "detail": f"{FOUND} from 0 to 0, 1 of 3 values not finite, {WANTED}"},
+            DIGEST,
+        ),
+        (Reason.INPUT_RANGE, {"index": 3, "detail": f"{FOUND} from 0 to 100000, {WANTED}"}, DIGEST),
     ]
     assert (rig.loop.healthy, rig.loop.errors) == (2, 2)
     # A sensor's bad value says nothing against the bundle.
@@ -184,7 +191,7 @@ def test_what_waits_is_run_at_once_where_the_batch_is_open() -> None:
     rig.run(1)
     assert runs == [2]
     assert [(p.index, p.label) for _o, p in rig.records.predictions] == [(0, 2), (2, 0)]
-    assert [detail for _c, detail, _b in rig.records.events] == [{"index": 1}]
+    assert [detail["index"] for _c, detail, _b in rig.records.events] == [1]
 
 
 def test_a_failing_batch_is_run_one_by_one() -> None:

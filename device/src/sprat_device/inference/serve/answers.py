@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from sprat_device.contract.manifest import Manifest, TensorSpec
+from sprat_device.contract.manifest import Manifest
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import NO_LABEL
 from sprat_device.inference.answers import Answer, gives_scores
+from sprat_device.inference.explaining import explain
 from sprat_device.inference.serve.bodies import RAW
 from sprat_device.inference.serve.exchange import Row, Rows, Shown
 from sprat_device.inference.serve.wire import JSON, Refusal, Request, Response
 from sprat_device.inference.sources.reading import Reply
-from sprat_device.inference.tensors import reading_dtype
 
 _RUN: Final = frozenset({Reason.RUN_FAILED, Reason.NON_FINITE})
 """These say something of the model, not of what the client sent."""
@@ -96,25 +96,8 @@ def _why(reply: Reply, row: Row, manifest: Manifest) -> tuple[int, str, str]:
         return 503, "no-bundle", reply.detail
     if reply.reason in _RUN:
         return 500, reply.reason, reply.detail or "the model gave an output that is not finite"
-    told = [_explain(spec, row, manifest.preprocess) for spec in manifest.inputs]
+    told = [explain(spec, row, manifest.preprocess) for spec in manifest.inputs]
     return 422, reply.reason, reply.detail or "; ".join(told)
-
-
-def _explain(spec: TensorSpec, row: Row, prepared: Container[str]) -> str:
-    """Return what came for an input and what was expected, whichever of the checks it was that failed."""
-    array = row.get(spec.name)
-    found = "nothing" if array is None else f"{_kind(array.dtype)} {list(array.shape)}"
-    if array is not None and array.size and array.dtype.kind in "iuf":
-        found += f" from {np.min(array):g} to {np.max(array):g}"
-    known = f", about {spec.minimum:g} to {spec.maximum:g}" if spec.maximum > spec.minimum else ""
-    unit = f" {spec.unit}" if spec.unit else ""
-    after = " after its pre-processing" if spec.name in prepared else ""
-    wanted = f"finite {reading_dtype(spec).name} {list(spec.shape[1:])}{after}"
-    return f"input {spec.name!r}: found {found}, expected {wanted}{known}{unit}"
-
-
-def _kind(dtype: np.dtype[Any]) -> str:
-    return {"U": "text", "O": "mixed values"}.get(dtype.kind, dtype.name)
 
 
 def _error(reason: str, line: str) -> dict[str, Any]:
