@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
+import socket
 import sys
 import threading
 import time
@@ -175,6 +177,26 @@ def test_a_webhook_is_posted_to_again_after_trouble_and_not_after_a_refusal(outp
     server.server_close()
 
 
+def test_an_answer_that_comes_byte_by_byte_does_not_hold_the_output(output: Callable[..., Output]) -> None:
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            while not ended.is_set():
+                client, _ = server.accept()
+                with client, contextlib.suppress(OSError):
+                    client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                    while not ended.wait(0.02):
+                        client.sendall(b"a")
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        told = output(kind="webhook", url=f"http://127.0.0.1:{server.getsockname()[1]}/", timeout_s=0.3)
+        told.predict()
+        assert "timed out" in str(told.until("sink-failed")["detail"])
+        ended.set()
+
+
 # A program
 
 
@@ -219,7 +241,7 @@ def test_a_program_that_hangs_is_killed_and_one_that_fails_is_not_run_twice(
 def test_a_program_that_does_not_exist_is_told(output: Callable[..., Output]) -> None:
     told = output(kind="command", command=("/nowhere/relay",), on="change")
     told.predict()
-    assert told.until("sink-failed")["detail"] == "No such file or directory"
+    assert told.until("sink-failed")["detail"] == "/nowhere/relay: No such file or directory"
 
 
 def test_what_a_program_says_is_not_kept_without_end(tmp_path: Path, output: Callable[..., Output]) -> None:
