@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import urllib3
 from tests.brokers import TestAuthority, make_broker
 from tests.clock import ManualClock
 from tests.samples import Publisher
@@ -186,3 +188,15 @@ def test_an_identity_that_cannot_be_loaded_names_the_remedy(tmp_path: Path) -> N
     key.write_bytes(b"damaged")
     with pytest.raises(MachineLacks, match="enrol this device again"):
         tls.context(ca=authority.ca, certificate=certificate, key=key, trusted_us=time.time_ns)
+
+
+def test_the_journal_is_not_told_that_tls_will_fail_by_a_clock_that_tls_does_not_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib3.connection, "RECENT_DATE", date(9999, 1, 1))  # so today's clock stands long ago
+    with DevicePort(tmp_path / "port", Publisher(tmp_path / "publisher").folder / "repository") as port:
+        identity = enrol(port.url, port.token().dump(), tmp_path / "state", device="d1")
+        hub = HubOrigin(port.url, identity, trusted_us=lambda: 0)
+        with warnings.catch_warnings(record=True) as said:
+            assert b"".join(hub.metadata("timestamp.json"))
+    assert [str(one.message) for one in said] == []

@@ -6,6 +6,7 @@ Neither is trusted for content. Errors of both are `TryLater`, or `FileMissing` 
 from __future__ import annotations
 
 import errno
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,8 @@ class HubOrigin:
     def __init__(self, url: str, identity: Identity, *, trusted_us: Callable[[], int]) -> None:
         self._url = url.rstrip("/")
         context = tls.context(ca=identity.ca, certificate=identity.certificate, key=identity.key, trusted_us=trusted_us)
+        # Times are judged by trusted time: what urllib3 thinks of the wall clock would fill the journal and mislead.
+        warnings.simplefilter("ignore", urllib3.exceptions.SystemTimeWarning)
         self._pool = urllib3.PoolManager(ssl_context=context)
 
     def metadata(self, name: str) -> Iterator[bytes]:
