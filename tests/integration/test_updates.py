@@ -32,6 +32,7 @@ from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Offer
 from sprat_device.install import updater
+from sprat_device.install.fetch import Pace, fetch
 from sprat_device.install.installer import Installer
 from sprat_device.install.origins import HubOrigin, TryLater
 from sprat_device.install.record import Install, Records
@@ -126,6 +127,22 @@ def test_update_over_tls_stages_and_checks_a_bundle(
     assert (done.phase, done.runtime) == (Phase.CHECKED, "litert")
     stored = state / "bundles" / f"{offer.bundle}.sprat"
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == offer.bundle
+
+
+def test_a_download_keeps_the_pace_of_the_settings(
+    publisher: Publisher, device: Identity, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(state, released(publisher, tmp_path))
+    kept: list[Pace] = []
+
+    def fetched(*given: Any, pace: Pace, **more: Any) -> None:
+        kept.append(pace)
+        fetch(*given, pace=pace, **more)
+
+    monkeypatch.setattr("sprat_device.install.work.fetch", fetched)
+    settings = InstallSettings(minimum_bytes_per_s=7, maximum_bytes_per_s=10**9, total_s=77.0)
+    assert work(MODEL, ports(state, device, settings=settings)).phase is Phase.CHECKED
+    assert kept == [Pace(7, 77.0, 10**9)]
 
 
 def test_a_broken_transfer_goes_on_where_it_stopped(

@@ -7,6 +7,7 @@ name only after its SHA-256 is the signed one and it is on the disk.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,17 @@ Watch = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How slow a transfer may be."""
+    """How slow a transfer may be, and how fast; 0 is no limit."""
 
     minimum_bytes_per_s: int
     total_s: float
+    maximum_bytes_per_s: int = 0
+
+    @property
+    def least_bytes_per_s(self) -> float:
+        """Return the rate below which a sender is too slow: who is slowed down by us is not."""
+        most = self.maximum_bytes_per_s
+        return min(self.minimum_bytes_per_s, most / 2) if most else self.minimum_bytes_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,16 @@ class Wanted:
     sha256: str
 
 
-def fetch(wanted: Wanted, origin: Origin, *, part: Path, target: Path, files: Files, clock: Clock, pace: Pace) -> None:
+def fetch(
+    wanted: Wanted, origin: Origin, *, part: Path, target: Path, files: Files, clock: Clock, pace: Pace,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:  # fmt: skip
     """Bring `target` into being, or raise TryLater or BundleRefused."""
     if files.exists(target):
         if _sha256(files, target) == wanted.sha256:
             return
         files.unlink(target)  # damaged on this disk
-    _complete(wanted, origin, part, files, lambda chunks: paced(chunks, clock, pace))
+    _complete(wanted, origin, part, files, lambda chunks: paced(chunks, clock, pace, sleep))
     found = _sha256(files, part)
     if found != wanted.sha256:
         files.unlink(part)
@@ -94,8 +105,10 @@ def _append(chunks: Iterator[bytes], missing: int, part: Path, files: Files) -> 
         raise TryLater(f"the transfer broke off, {missing} bytes are missing")
 
 
-def paced(chunks: Iterator[bytes], clock: Clock, pace: Pace) -> Iterator[bytes]:
-    """Pass chunks on, or raise TryLater once they come too slowly."""
+def paced(
+    chunks: Iterator[bytes], clock: Clock, pace: Pace, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[bytes]:
+    """Pass chunks on, no faster than they may; raise TryLater once they come too slowly."""
     began_us = clock.monotonic_us()
     count = 0
     for chunk in chunks:
@@ -103,9 +116,12 @@ def paced(chunks: Iterator[bytes], clock: Clock, pace: Pace) -> Iterator[bytes]:
         passed_us = clock.monotonic_us() - began_us
         if passed_us > pace.total_s * 1_000_000:
             raise TryLater(f"the transfer took longer than {pace.total_s:g} s", Reason.TOO_SLOW)
-        if passed_us > _GRACE_US and count * 1_000_000 < pace.minimum_bytes_per_s * passed_us:
-            raise TryLater(f"the transfer is slower than {pace.minimum_bytes_per_s} bytes a second", Reason.TOO_SLOW)
+        if passed_us > _GRACE_US and count * 1_000_000 < pace.least_bytes_per_s * passed_us:
+            raise TryLater(f"the transfer is slower than {pace.least_bytes_per_s:g} bytes a second", Reason.TOO_SLOW)
         yield chunk
+        if pace.maximum_bytes_per_s:
+            ahead_s = count / pace.maximum_bytes_per_s - (clock.monotonic_us() - began_us) / 1e6
+            sleep(max(0.0, ahead_s))
 
 
 def _sha256(files: Files, path: Path) -> str:

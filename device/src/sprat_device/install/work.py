@@ -128,7 +128,8 @@ def _fetch(model: ModelName, offer: Offer, install: Install, ports: Ports) -> tu
     held = ports.files.size(part) if ports.files.exists(part) else 0
     missing = 0 if ports.files.exists(target) else max(0, signed.length - held) // 1024 + _SPARE_KIB
     runtime = require_fit(signed.release, ports.machine, free_kib=_free_kib(ports), missing_kib=missing)
-    pace = Pace(ports.settings.minimum_bytes_per_s, ports.settings.total_s)
+    settings = ports.settings
+    pace = Pace(settings.minimum_bytes_per_s, settings.total_s, settings.maximum_bytes_per_s)
     wanted = Wanted(signed.stored_as, signed.length, signed.bundle)
     fetch(wanted, ports.origin, part=part, target=target, files=ports.files, clock=ports.clock, pace=pace)
     with ports.files.open_read(target) as file, bundles.read(file) as bundle:

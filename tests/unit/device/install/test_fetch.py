@@ -109,6 +109,25 @@ def test_a_damaged_part_is_thrown_away(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("most", [10_000, 200_000])
+def test_a_download_goes_no_faster_than_it_may(tmp_path: Path, most: int) -> None:
+    origin = Origin(ManualClock())
+    begun_us = origin.clock.monotonic_us()
+    # As fast as the disk: all of the time that passes is what was waited. A sender that we slow down is not too slow.
+    fetch(WANTED, origin, part=tmp_path / "part", target=tmp_path / "whole", files=OsFiles(), clock=origin.clock,
+          pace=Pace(minimum_bytes_per_s=50_000, total_s=3600, maximum_bytes_per_s=most), sleep=origin.clock.advance)  # fmt: skip
+    passed_s = (origin.clock.monotonic_us() - begun_us) / 1e6
+    assert passed_s == pytest.approx(len(CONTENT) / most)
+
+
+def test_a_sender_that_is_slower_than_half_of_what_it_may_is_too_slow(tmp_path: Path) -> None:
+    origin = Origin(ManualClock(), chunk=4_000, seconds=1)
+    with pytest.raises(TryLater, match="slower than"):
+        fetch(WANTED, origin, part=tmp_path / "part", target=tmp_path / "whole", files=OsFiles(), clock=origin.clock,
+              pace=Pace(minimum_bytes_per_s=50_000, total_s=3600, maximum_bytes_per_s=10_000),
+              sleep=origin.clock.advance)  # fmt: skip
+
+
 def test_one_byte_in_twenty_seconds(tmp_path: Path) -> None:
     with pytest.raises(TryLater) as caught:
         _fetch(tmp_path, Origin(ManualClock(), chunk=1, seconds=20))

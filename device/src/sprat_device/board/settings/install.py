@@ -46,6 +46,7 @@ class InstallSettings:
     attempts: int = setting(2, values.integer(1, 100), "how often one release is tried, over all offers of it")
     poll_s: float = setting(3600.0, values.number(1, 604_800), "between two looks at the hub without an offer")
     minimum_bytes_per_s: int = setting(1024, values.integer(0), "a slower download is given up")
+    maximum_bytes_per_s: int = setting(0, values.integer(0), "a download goes no faster; 0 is no limit")
     total_s: float = setting(3600.0, values.number(1, 604_800), "longest time of a download")
     updater_memory_kib: int = setting(192 * 1024, values.integer(0), "data that the updater may hold; 0 is no limit")
     updater_attempts: int = setting(
