@@ -161,6 +161,22 @@ def test_a_slow_sink_drops_the_oldest_and_tells_how_many() -> None:
     assert events.told == [("sink-overflow", {"output": "log", "kind": "file", "dropped": 96})]
 
 
+def test_what_a_sink_that_hangs_costs_is_told_while_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlets, "_TOLD_EACH_S", 0.05)
+    go, busy = threading.Event(), threading.Event()
+    sink, events = Kept([lambda: (busy.set(), go.wait())]), Events()
+    made = Outlet(settings(kind="file", name="log", queue=4), sink.open, events)
+    made.answered(SESSION, ORIGIN, prediction(0))
+    assert busy.wait(_MOST_S)
+    until = time.monotonic() + _MOST_S
+    while "sink-overflow" not in events.codes and time.monotonic() < until:
+        made.answered(SESSION, ORIGIN, prediction(0))
+        time.sleep(0.005)
+    assert "sink-overflow" in events.codes
+    go.set()
+    made.close(1)
+
+
 def test_a_sink_that_breaks_is_told_once_and_tried_again_with_the_same_prediction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

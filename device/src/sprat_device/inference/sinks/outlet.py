@@ -73,6 +73,8 @@ class Outlet:
         self._closing_s: float | None = None
         self._dropped = self._refused = 0
         self._next_told_s = 0.0
+        self._busy_s = time.monotonic()
+        """When its thread last took something up, or began to wait."""
         self._sink: Sink | None = None
         self._attempts = 0
         self._told_failed = False
@@ -99,9 +101,13 @@ class Outlet:
             if len(self._queue) >= self._settings.queue:
                 self._queue.popleft()
                 self._dropped += 1
+            now_s = time.monotonic()
             told = tell(session, origin, prediction, scores=self._settings.scores)
-            self._queue.append(_Waiting(told, time.monotonic()))
+            self._queue.append(_Waiting(told, now_s))
             self._changed.notify()
+            hangs = self._dropped > 0 and now_s - self._busy_s > _TOLD_EACH_S
+        if hangs:  # its own thread cannot say so
+            self._tell_losses()
 
     def close(self, timeout_s: float) -> None:
         """Give what waits, for so long; then leave the rest."""
@@ -114,6 +120,7 @@ class Outlet:
 
     def _run(self) -> None:
         while (waiting := self._next()) is not None:
+            self._busy_s = time.monotonic()
             if time.monotonic() - waiting.since_s > self._settings.max_age_s:
                 self._settled(waiting, dropped=1)
             else:
