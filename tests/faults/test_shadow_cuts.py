@@ -10,14 +10,14 @@ from tests.faults.disk import CuttingFiles, Loss, PowerCut
 from tests.installs import MODEL, Board, offer_of
 from tests.samples import NOW, Publisher, bundle
 
+from sprat_device.board.days import DAY_US, Moment
 from sprat_device.contract.capture import Rule
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.inference.capturing.budget import Budget
 from sprat_device.install.floors import ReleaseFloors
 
 pytestmark = pytest.mark.faults
-DAY_US = 86_400_000_000
-LATE_US = 20_371 * DAY_US + DAY_US * 95 // 100
+LATE = Moment(0, 20_371 * DAY_US + DAY_US * 95 // 100, synchronised=True)
 
 
 class World:
@@ -83,12 +83,12 @@ def test_no_cut_gives_a_day_s_bytes_twice(tmp_path: Path, loss: Loss) -> None:
         spent = 0
         try:
             mine = Budget(CuttingFiles(cut_at, loss=loss), path, {Rule.RANDOM: 1000})
-            while mine.spend(Rule.RANDOM, 10, wall_us=LATE_US):
+            while mine.spend(Rule.RANDOM, 10, now=LATE):
                 spent += 10
             break  # the cut came after all of it
         except PowerCut:
             again = Budget(CuttingFiles(), path, {Rule.RANDOM: 1000})
-            while again.spend(Rule.RANDOM, 10, wall_us=LATE_US):
+            while again.spend(Rule.RANDOM, 10, now=LATE):
                 spent += 10
         assert spent <= 1000, f"cut {cut_at}, {loss}"
     assert cut_at > 100  # else the sweep sweeps nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.installs import MODEL, RUNTIMES, Board, check_that_says, offer_of
-from tests.samples import NOW, Publisher, bundle
+from tests.samples import NOW, Publisher, bundle, no_passphrase
 from tests.unit.device.inference.bundles import KeptRecords, session
 
+from sprat.publish.repository import prepare_withdrawal
 from sprat_device.agent.streams import Streams
 from sprat_device.board.clock import SystemClock
 from sprat_device.board.settings import DeviceSettings, InputSettings
@@ -23,7 +25,8 @@ from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Offer
 from sprat_device.inference.session import Session
 from sprat_device.install.fit import Machine
-from sprat_device.install.record import OFFLINE
+from sprat_device.install.origins import FolderOrigin
+from sprat_device.install.record import OFFLINE, Install, Records
 
 pytestmark = pytest.mark.integration
 BARE = Machine("x86_64", 1 << 20, {})
@@ -40,6 +43,16 @@ class World:
     def release(self, fill: bytes) -> Offer:
         path = bundle(self.folder / f"{fill.decode()}.sprat", fill=fill)
         return offer_of(self.publisher.release(path), path, rollout=fill.decode())
+
+    def unlist(self, offer: Offer) -> None:
+        """Withdraw a release from its channel."""
+        repository, keys = self.publisher.repository, self.publisher.keys
+        signers = keys.signers("canary", passphrase=no_passphrase)
+        prepared = prepare_withdrawal(
+            repository.role_bytes("canary"), channel=offer.channel, model=MODEL, release_seq=offer.release_seq,
+            signers=signers, now=NOW,
+        )  # fmt: skip
+        repository.accept("canary", prepared.role, prepared.files)
 
     def board(self, machine: Machine = WHOLE) -> Board:
         board = Board(self.folder / "state", self.publisher, machine=machine)
@@ -194,6 +207,85 @@ def test_a_check_that_has_no_memory_is_tried_later(world: World, board: Board) -
     board.installer.offer(MODEL, world.offers[2])
     board.run_until_trial()
     assert (board.record.phase, board.record.reason) == (Phase.STAGED, Reason.OUT_OF_MEMORY)
+
+
+def test_what_the_hub_takes_back_is_not_tried_again_and_what_it_offers_again_is(world: World, board: Board) -> None:
+    refuse_for_no_runtime(world, board)
+    board.installer.withdraw(MODEL)
+    assert (board.record.phase, board.record.reason) == (Phase.IDLE, Reason.CANCELLED)
+    again = world.board()
+    for _ in range(4):
+        again.run_until_trial()
+        again.clock.advance(DAY_S)
+    assert (again.record.phase, active(again)) == (Phase.IDLE, world.offers[1].bundle)
+    again.installer.offer(MODEL, world.offers[2])
+    again.run_until_trial()
+    assert again.record.phase is Phase.TRIAL
+
+
+def test_rollouts_that_met_a_poor_machine_cost_no_attempts(world: World, board: Board) -> None:
+    refuse_for_no_runtime(world, board)
+    for again in range(2 * board.settings.attempts):
+        board.installer.offer(MODEL, replace(world.offers[2], rollout=f"again-{again}"))
+        board.run_until_trial()
+        assert board.record.reason == Reason.WRONG_RUNTIME
+    board.with_ports(machine=WHOLE)
+    board.installer.offer(MODEL, replace(world.offers[2], rollout="last"))
+    board.run_until_trial()
+    assert board.record.phase is Phase.TRIAL
+
+
+# A hub that changes its mind
+
+
+@pytest.mark.parametrize("phase", [Phase.FETCHING, Phase.TRIAL, Phase.CONFIRMED])
+def test_one_then_another_then_the_first_again(world: World, board: Board, phase: Phase) -> None:
+    two, three = world.offers[1:]
+    board.installer.offer(MODEL, three)
+    if phase is not Phase.FETCHING:
+        board.run_until_trial()
+    if phase is Phase.CONFIRMED:
+        board.predict(board.settings.probation_predictions)
+        board.installer.tick()
+    assert board.record.phase is phase
+    board.installer.offer(MODEL, replace(two, rollout="back"))
+    board.run_until_trial()
+    kept = phase is Phase.CONFIRMED  # its floor has risen: back is a release under a new number
+    assert active(board) == (three.bundle if kept else two.bundle)
+    assert (board.record.phase, board.record.reason) == (
+        (Phase.REFUSED, Reason.BELOW_FLOOR) if kept else (Phase.CONFIRMED, "")
+    )
+    board.installer.offer(MODEL, replace(three, rollout="on"))
+    board.run_until_trial()
+    assert active(board) == three.bundle
+
+
+def test_a_release_that_is_withdrawn_while_it_is_fetched_leaves_nothing_behind(world: World, board: Board) -> None:
+    class BreaksOff(FolderOrigin):
+        def target(self, stored_as: str, offset: int) -> tuple[int, Iterator[bytes]]:
+            begin, chunks = super().target(stored_as, offset)
+            return begin, iter([next(chunks)[:100]])
+
+    board.with_ports(origin=BreaksOff(world.publisher.folder / "repository"))
+    board.installer.offer(MODEL, world.offers[2])
+    board.run_until_trial()
+    part = board.state / "bundles" / f"{world.offers[2].bundle}.part"
+    assert (board.record.phase, part.stat().st_size) == (Phase.FETCHING, 100)
+    world.unlist(world.offers[2])
+    board.clock.advance(3600)
+    board.run_until_trial()
+    assert (board.record.phase, board.record.reason) == (Phase.REFUSED, Reason.NOT_LISTED)
+    assert not part.exists()
+    assert active(board) == world.offers[1].bundle
+
+
+def test_a_file_that_an_install_by_hand_is_fetching_is_not_cleared_away(world: World, board: Board) -> None:
+    Records(board.files, board.state).store(MODEL, Install(Phase.FETCHING, replace(world.offers[2], rollout=OFFLINE)))
+    part = board.state / "bundles" / f"{world.offers[2].bundle}.part"
+    part.write_bytes(b"half of it")
+    board.installer.offer_shadow(MODEL, world.offers[2])
+    board.installer.offer_shadow(MODEL, None)  # which clears away what nothing needs
+    assert part.exists()
 
 
 # A bundle that does not load

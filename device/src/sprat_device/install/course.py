@@ -105,7 +105,9 @@ class Course:
 
     def clean(self) -> None:
         """Remove what neither a slot holds nor an install works on."""
-        busy = (i.installed for i in self.installs.values() if i.phase in UPDATING or i.phase is Phase.CHECKED)
+        # As the disk has it too: an install beside this agent may have begun since they were last looked at.
+        known = [*self.installs.values(), *(self.records.load(model) for model in self.installs)]
+        busy = (i.installed for i in known if i.phase in UPDATING or i.phase is Phase.CHECKED)
         self.pairs.keep_only([*(one.bundle for one in busy if one), *self._others()])
 
     def tell(self, code: str, model: ModelName, /, **detail: object) -> None:

@@ -108,12 +108,16 @@ class Installer:
             self._course.pairs.settle(model)
             self._course.store(model, Install(Phase.CONFIRMED, offer))
             return
-        again = install.phase is not Phase.IDLE  # else it was taken back before it came to anything
+        # Taken back before it came to anything, or refused for what was lacking: no fault of the release.
+        again = install.phase is not Phase.IDLE and not mendable(install)
         self._begin(model, offer, attempts=install.attempts + again if same else 1)
 
     def withdraw(self, model: ModelName) -> None:
         """Take note that nothing of a model is offered any more: what is not kept yet is undone, a trial too."""
         install = self._installs[model]
+        if mendable(install):  # it must not come back by itself
+            taken = install.because(Reason.CANCELLED, f"the hub has taken the offer back; before: {install.reason}")
+            self._course.store(model, replace(taken, phase=Phase.IDLE))
         if install.offer is None or install.offer.rollout == OFFLINE or install.phase not in _UNDONE:
             return
         self._updating.stop(model)

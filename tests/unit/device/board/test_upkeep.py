@@ -392,7 +392,8 @@ def test_no_cut_of_a_replacement_lets_an_id_tell_what_another_has_seen(
 @pytest.mark.parametrize("content", ["null", '{"schema": "sprat.identity/1"}', "", "{"])
 def test_a_damaged_identity_is_what_a_replacement_and_a_removal_expect(tmp_path: Path, content: str) -> None:
     identified(tmp_path, "old")
-    (tmp_path / "identity/identity.json").write_text(content)
+    for name in ("identity.json", "identity.json.copy"):
+        (tmp_path / "identity" / name).write_text(content)
     with pytest.raises(MachineLacks, match=r"is damaged .*; enrol this device again"):
         identities.load(tmp_path)
 
