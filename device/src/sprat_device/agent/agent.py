@@ -107,7 +107,7 @@ class Agent:
         fixed = facts(runtimes=runtimes, agent=VERSION)
         self._reporter = Reporter(
             state, files, clock, identity=identity, installer=installer, streams=self._streams, recorder=recorder,
-            facts=lambda: {**fixed, **self._vitals.standing()}, publish=self._uplink.publish_reported,
+            facts=lambda: {**fixed, **self._vitals.standing(), "unfit": self._streams.unfit}, publish=self._uplink.publish_reported,
             shadow=self._watching.report, refused=lambda desired: wishes.refused(self._reloader.local, desired),
         )  # fmt: skip
         self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)
@@ -209,8 +209,9 @@ class Agent:
             self._begin_anew()
 
     def _summed_up(self) -> str:
-        answering = len(self._streams.runtimes)
-        return f"{answering} of {len(self._identity.models)} models answer, {'connected' if self._uplink.connected else 'no connection'}"
+        answering, unfit = len(self._streams.runtimes), ", ".join(self._streams.unfit)
+        told = f"{answering} of {len(self._identity.models)} models answer, {'connected' if self._uplink.connected else 'no connection'}"
+        return f"{told}, not read: {unfit}" if unfit else told
 
     def _require_threads(self) -> None:
         dead = [f"input {name}" for name in self._streams.dead()]
