@@ -89,6 +89,24 @@ def test_events_and_live_frames_go_before_the_backlog(bench: Bench) -> None:
     assert bench.transport.frames() == [(Lane.PREDICTIONS, 4)]
 
 
+def test_the_backlog_keeps_its_pace_and_live_frames_do_not_wait_for_it(bench: Bench) -> None:
+    bench.uplink.configure(TelemetrySettings(window_frames=100, backlog_bytes_per_s=1000))
+    _fill(bench, 40)
+    size = len(bench.spool.peek(1, Lane.PREDICTIONS, start=0, stop=1)[1])  # type: ignore[index]
+    bench.uplink.poll()
+    sent = bench.transport.frames()
+    for _ in range(3):
+        bench.clock.advance(1)
+        _fill(bench, 1)
+        bench.uplink.poll()
+        sent += bench.transport.frames()
+    live = [seq for _lane, seq in sent if seq >= 40]
+    backlog = [seq for _lane, seq in sent if seq < 40]
+    assert live == [40, 41, 42]
+    assert backlog == list(range(len(backlog)))
+    assert 3000 / size <= len(backlog) <= 3000 / size + 4
+
+
 def test_an_acked_frame_is_never_sent_again_and_an_unacked_one_is(bench: Bench) -> None:
     bench.uplink.poll()
     _fill(bench, 2)
