@@ -50,6 +50,7 @@ class Board:
         machine: Machine | None = None,
         channel: str = "canary",
         windows: tuple[str, ...] = (),
+        models: tuple[ModelName, ...] = (MODEL,),
     ) -> None:
         self.state = state
         self.looks = 0
@@ -61,7 +62,7 @@ class Board:
         folder = state / "identity"
         folder.mkdir(parents=True, exist_ok=True)
         self.identity = Identity(
-            DeviceId("d1"), "https://127.0.0.1:1", "127.0.0.1", 1, Channel(channel), (MODEL,), folder
+            DeviceId("d1"), "https://127.0.0.1:1", "127.0.0.1", 1, Channel(channel), models, folder
         )
         if not self.identity.root.exists():
             self.identity.root.write_bytes((publisher.folder / "repository/metadata/1.root.json").read_bytes())

@@ -17,9 +17,10 @@ from tests.unit.device.inference.bundles import KeptRecords, session
 from sprat.publish.repository import prepare_withdrawal
 from sprat_device.agent.streams import Streams
 from sprat_device.board.clock import SystemClock
+from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import DeviceSettings, InputSettings
 from sprat_device.contract.errors import MachineLacks
-from sprat_device.contract.ids import Digest
+from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Offer
@@ -286,6 +287,41 @@ def test_a_file_that_an_install_by_hand_is_fetching_is_not_cleared_away(world: W
     board.installer.offer_shadow(MODEL, world.offers[2])
     board.installer.offer_shadow(MODEL, None)  # which clears away what nothing needs
     assert part.exists()
+
+
+class SmallDisk(OsFiles):
+    """A disk of so many bytes, of which bundles and their parts take theirs."""
+
+    size = 0
+
+    def free_bytes(self, path: Path) -> int:
+        return self.size - sum(file.stat().st_size for file in (path / "bundles").iterdir())
+
+
+def test_two_models_that_do_not_fit_together_come_one_after_the_other(tmp_path: Path) -> None:
+    publisher, second, disk = Publisher(tmp_path / "publisher", now=NOW), ModelName("meter"), SmallDisk()
+    offers = {}
+    for model in (MODEL, second):
+        path = bundle(tmp_path / f"{model}.sprat", model=model, fill=model.encode(), size=600_000)
+        offers[model] = offer_of(publisher.release(path), path)
+    each = (tmp_path / f"{second}.sprat").stat().st_size
+    disk.size = 1024 * 1024 + each * 3 // 2
+    board = Board(tmp_path / "state", publisher, files=disk, models=(MODEL, second))
+    board.installer.boot()
+    for model, offer in offers.items():
+        board.installer.offer(model, offer)
+    for _ in range(8):
+        board.installer.tick()
+    records = Records(disk, board.state)
+    assert records.load(MODEL).phase is Phase.TRIAL
+    assert (records.load(second).phase, records.load(second).reason) == (Phase.REFUSED, Reason.NO_FLASH)
+    assert file_of(board, offers[MODEL]).exists()
+    disk.size += each
+    board.clock.advance(601)
+    for _ in range(8):
+        board.installer.tick()
+    assert records.load(second).phase is Phase.TRIAL
+    assert all(file_of(board, offer).exists() for offer in offers.values())
 
 
 # A bundle that does not load
