@@ -54,11 +54,6 @@ class Connection:
         self._whole = True
         self._enter(Phase.IDLE, now_s)
 
-    @property
-    def keeps(self) -> bool:
-        """Tell whether another request may follow."""
-        return self._keep
-
     def receive(self) -> bool:
         """Take what has come; False once the client is gone."""
         try:
