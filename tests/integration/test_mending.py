@@ -112,6 +112,21 @@ def test_what_a_machine_lacked_and_has_after_a_restart_is_tried_again(world: Wor
     assert active(again) == world.offers[2].bundle
 
 
+def test_what_took_the_machine_s_memory_is_not_tried_at_every_start(world: World, board: Board) -> None:
+    board.updater_ends = 137
+    board.installer.offer(MODEL, world.offers[2])
+    for _ in range(2 * board.settings.updater_attempts):
+        board.installer.tick()
+        board.clock.advance(100)
+    assert (board.record.phase, board.record.reason) == (Phase.REFUSED, Reason.OUT_OF_MEMORY)
+    again = world.board()
+    again.run_until_trial()
+    assert again.record.phase is Phase.REFUSED
+    again.clock.advance(601)
+    again.run_until_trial()
+    assert again.record.phase is Phase.TRIAL
+
+
 def test_what_a_machine_lacked_and_has_meanwhile_is_tried_again_in_its_time(world: World, board: Board) -> None:
     refuse_for_no_runtime(world, board)
     board.with_ports(machine=WHOLE)

@@ -83,8 +83,7 @@ class Installer:
         self._shadows.boot(self._models)
         self._course.boot(self._models)
         for model, install in self._installs.items():
-            if install.installed and mendable(install):
-                self._mending.found(model, install.installed)
+            self._mending.found(model, install)
 
     def active(self, model: Model) -> tuple[Installed, Path] | None:
         """Return the bundle that shall answer, or None where there is none yet."""

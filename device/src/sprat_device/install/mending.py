@@ -23,6 +23,7 @@ MENDABLE: Final = frozenset({
     Reason.METADATA_EXPIRED, Reason.METADATA_ROLLBACK, Reason.SIGNATURE, Reason.NOT_LISTED,
 })  # fmt: skip
 """Reasons that say nothing of the bundle; any other refusal stays until another release is offered."""
+_COSTLY: Final = frozenset({Reason.OUT_OF_MEMORY, Reason.UPDATER_FAILED})
 REFUSED_S: Final = (600.0, 86_400.0)
 LOADING_S: Final = (60.0, 3600.0)
 """The first and the longest time between two tries: of a refused offer, and of a bundle that did not load."""
@@ -44,9 +45,10 @@ class Mending:
         self._jitter = jitter
         self._tries: dict[str, _Try] = {}
 
-    def found(self, key: str, of: Installed) -> None:
-        """Note what a start has found: it is tried at once."""
-        self._tries[key] = _Try(of, self._clock.monotonic_us())
+    def found(self, key: str, install: Install) -> None:
+        """Note what a start has found: it is tried at once, unless it may be what ends the agent again and again."""
+        if mendable(install) and install.installed and install.reason not in _COSTLY:
+            self._tries[key] = _Try(install.installed, self._clock.monotonic_us())
 
     def failed(self, key: str, of: Installed) -> None:
         """Note what has failed; it waits longer each time."""

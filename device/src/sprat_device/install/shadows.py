@@ -21,7 +21,7 @@ from sprat_device.contract.twin import Installed, InstallReport, Offer
 from sprat_device.install.failing import counted, reason_of
 from sprat_device.install.looks import BUSY
 from sprat_device.install.machine import UPDATING, Event, step
-from sprat_device.install.mending import Mending, mendable
+from sprat_device.install.mending import Mending
 from sprat_device.install.record import Install, Records
 from sprat_device.install.roles import shadow_of
 from sprat_device.install.slots import Slots
@@ -63,8 +63,8 @@ class ShadowInstalls:
             gone = install.installed and not self._files.exists(self._slots.path(install.installed.bundle))
             if gone and install.phase in (Phase.STAGED, Phase.CHECKED):
                 self._store(model, replace(install, phase=Phase.FETCHING))
-            elif install.installed and mendable(install):
-                self._mending.found(shadow_of(model), install.installed)
+            else:
+                self._mending.found(shadow_of(model), install)
 
     def offer(self, model: ModelName, offer: Offer | None) -> None:
         """Take an offer, or that there is none any more; the same one again changes nothing."""
