@@ -62,19 +62,22 @@ def _memory(board: Board) -> None:
 
 
 def read_only_root(board: Board) -> None:
-    """Put the state on a disk of its own and boot with a root, and a /tmp, that cannot be written."""
+    """Put the state on a disk of its own and boot with a root that cannot be written, and a /tmp in memory.
+
+    That /tmp is for systemd: until 252 it makes a unit's private /dev there, and starts none where it cannot.
+    """
     guest = board.guest
     guest.must(
         "mkfs.ext4 -q -L state /dev/vdb && mount /dev/vdb /mnt && "
         f"systemctl stop {UNIT} && cp -a {STATE}/. /mnt/ && chown sprat:sprat /mnt && chmod 700 /mnt && umount /mnt && "
         "printf '%s\\n' '/dev/vda / ext4 ro 0 1' "
-        f"'/dev/vdb {STATE} ext4 defaults 0 2' 'tmpfs /var/log tmpfs defaults 0 0' 'tmpfs /tmp tmpfs ro 0 0' >/etc/fstab"
+        f"'/dev/vdb {STATE} ext4 defaults 0 2' 'tmpfs /var/log tmpfs defaults 0 0' 'tmpfs /tmp tmpfs defaults 0 0' >/etc/fstab"
     )
     guest.shut_down()
     guest.boot(append="ro")
     board.ready()
     options = {path: guest.must(f"findmnt -n -o OPTIONS {path}").split(",")[0] for path in ("/", _TMP, STATE)}
-    board.show("booted with", " ".join(f"{path}:{how}" for path, how in options.items()), expected=f"/:ro /tmp:ro {STATE}:rw")  # fmt: skip
+    board.show("booted with", " ".join(f"{path}:{how}" for path, how in options.items()), expected=f"/:ro /tmp:rw {STATE}:rw")  # fmt: skip
     board.world.await_more(board.name, 40)
     failed = guest.must(f"journalctl -u {UNIT} -b --no-pager -o cat -p warning | grep -ciE 'read-only|denied' || true")
     board.show("it predicts on a read-only root; complaints in its log", failed, expected="0")
