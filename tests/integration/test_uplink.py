@@ -19,6 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.brokers import Mosquitto, TestAuthority
 
+from sprat.lab.link import Link
 from sprat_device.board import tls
 from sprat_device.board.clock import SystemClock
 from sprat_device.board.files import OsFiles
@@ -37,6 +38,7 @@ from sprat_device.telemetry.transport import (
     NO_SUBSCRIBERS,
     Connected,
     Endpoint,
+    Lost,
     Message,
     MqttTransport,
     Published,
@@ -266,6 +268,33 @@ def test_a_message_that_came_is_received_although_its_connection_is_gone(
     found = [transport.receive(0) for _ in range(3)]
     assert [one.topic.rpartition("/")[2] for one in found if isinstance(one, Message)] == ["ping", "flush"]
     assert found[2] is None  # nothing else of the old connection
+
+
+def test_a_short_break_keeps_the_session_and_leaves_the_will_unsaid(
+    broker: Mosquitto, authority: TestAuthority
+) -> None:
+    secured, presence = authority.context(DEVICE), topics.topic(DEVICE, Kind.PRESENCE)
+    hub = Hub(broker.port, authority)
+    with Link("127.0.0.1", broker.port) as link, running(hub):
+        transport = MqttTransport(Endpoint("localhost", link.port, DEVICE, lambda: secured))
+        transport.connect(Will(presence, b"offline"))
+        assert transport.receive(20) == Connected(session_present=False)
+        transport.subscribe((topics.topic(DEVICE, Kind.DESIRED),))
+        assert isinstance(transport.receive(20), Subscribed)
+        transport.publish(presence, b"online", retain=True)
+        assert isinstance(transport.receive(20), Published)
+        link.cut()
+        assert isinstance(transport.receive(20), Lost)
+        hub.client.publish(topics.topic(DEVICE, Kind.DESIRED), b"said meanwhile", qos=1).wait_for_publish(20)
+        link.restore()
+        transport.connect(Will(presence, b"offline"))
+        came = [transport.receive(20), transport.receive(20)]
+        assert Connected(session_present=True) in came
+        assert [one.payload for one in came if isinstance(one, Message)] == [b"said meanwhile"]
+        transport.publish(topics.topic(DEVICE, Kind.REPORTED), b"again")
+        wait_for(lambda: hub.documents.get(Kind.REPORTED) == b"again", "what came after the break")
+        assert hub.documents[Kind.PRESENCE] == b"online"
+        transport.disconnect()
 
 
 def test_a_restart_of_the_agent_sends_the_backlog(tmp_path: Path, broker: Mosquitto, authority: TestAuthority) -> None:

@@ -210,6 +210,23 @@ def test_without_readings_nothing_is_told_and_the_counts_go_out_all_the_same() -
     assert sum(sum(summary.parse(detail).drift["a"]) for detail, _bundle in rig.records.summaries) >= 1900
 
 
+def test_other_classes_and_other_confidences_are_a_shift_too() -> None:
+    baseline = Baseline(
+        {}, {}, np.array([900, 100]), {"y:confidence": np.array([0.5, 0.9])}, {"y:confidence": np.array([10, 90, 900])}
+    )
+
+    def told(classes: dict[int, int], confidence: tuple[int, ...]) -> list[str]:
+        watched = Shift(baseline, DriftSettings(readings=1000, psi=0.25))
+        found = watched.add(Summary(1, 1000, classes=classes, drift={"y:confidence": confidence}))
+        features = found.detail["features"] if found else {}
+        assert isinstance(features, dict)
+        return sorted(features)
+
+    assert told({0: 890, 1: 110}, (11, 92, 897)) == []
+    assert told({0: 200, 1: 800, 7: 1}, (11, 92, 897)) == ["classes"]
+    assert told({0: 890, 1: 110}, (300, 600, 100)) == ["y:confidence"]
+
+
 def test_a_shift_that_hovers_at_its_limit_is_told_once() -> None:
     reference = np.full(10, 1000, np.int64)
     watched = Shift(

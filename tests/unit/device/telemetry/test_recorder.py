@@ -60,7 +60,11 @@ def _balanced(recorder: Recorder) -> None:
 def test_a_frame_closes_at_500_records_with_its_bundle_and_after_the_interval(tmp_path: Path) -> None:
     spool, clock = open_spool(tmp_path), ManualClock()
     recorder = _recorder(spool, clock, frame_interval_s=5.0)
-    for index in range(501):
+    for index in range(500):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+    recorder.write()
+    assert [len(body.index) for body in _predictions(spool)] == [500]  # and not only when the next record comes
+    for index in range(500, 501):
         recorder.prediction(ORIGIN, _prediction(index), scores=True)
     recorder.prediction(OTHER, _prediction(501), scores=True)
     recorder.write()
