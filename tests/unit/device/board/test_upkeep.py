@@ -433,6 +433,21 @@ def test_a_memory_limit_that_the_kernel_does_not_keep_is_told(
     assert all("cgroup_enable=memory" in line for line in said)
 
 
+@pytest.mark.parametrize(("devices", "writable", "told"), [((), False, 1), ((), True, 0), (("/dev/ttyS0",), False, 0)])
+def test_a_tmp_in_which_systemd_cannot_make_the_units_devices_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, devices: tuple[str, ...], writable: bool, told: int
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    asked: list[Path] = []
+    monkeypatch.setattr(os, "access", lambda path, _how: asked.append(path) or writable)
+    said: list[str] = []
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), said.append)
+    service.write(site, unit(python=Path("/p"), state=Path("/s"), user="sprat", devices=devices))
+    assert len(said) == told
+    assert all("226/NAMESPACE" in line for line in said)
+    assert asked in ([], [tmp_path / "tmp"])
+
+
 def test_an_environment_is_whole_only_when_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marked: list[bool] = []
     monkeypatch.setattr(os, "sync", lambda: marked.append(environments.is_whole(tmp_path)))

@@ -58,6 +58,11 @@ class Machine:
         """Tell whether the agent's unit runs."""
         return _ended(["systemctl", "is-active", "--quiet", UNIT_NAME]) == 0
 
+    def writes_tmp(self) -> bool:
+        """Tell whether this root's /tmp can be written, if there is one."""
+        place = self.root / "tmp"
+        return not place.is_dir() or os.access(place, os.W_OK)
+
     def journal(self) -> str:
         """Return the command that shows what the agent said."""
         return f"journalctl -u {UNIT_NAME}"

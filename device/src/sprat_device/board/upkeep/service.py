@@ -17,6 +17,10 @@ from sprat_device.board.upkeep.site import Site
 from sprat_device.board.upkeep.watch import await_well, look
 
 _READABLE: Final = 0o644
+_NO_TMP: Final = (
+    "the system's /tmp is read-only, and systemd up to 252 makes the unit's own /dev there (status=226/NAMESPACE): "
+    "mount a tmpfs there"
+)
 _UNBOUNDED: Final = (
     "this kernel keeps no memory limit of a service; "
     "add cgroup_enable=memory at the end of the line in /boot/firmware/cmdline.txt, and restart the board"
@@ -41,6 +45,8 @@ def write(site: Site, unit: str) -> bool:
     site.machine.reload()
     if "\nMemoryMax=" in unit and not site.machine.bounds_memory():
         site.say(_UNBOUNDED)
+    if "\nPrivateDevices=yes" in unit and not site.machine.writes_tmp():
+        site.say(_NO_TMP)
     return unit != before
 
 
