@@ -21,7 +21,7 @@ from tests.unit.device.inference import bundles as tiny
 from sprat_device.agent import Agent, Ending, Inbox
 from sprat_device.board.settings import DeviceSettings, InputSettings, TelemetrySettings
 from sprat_device.contract import twin
-from sprat_device.contract.errors import MachineLacks
+from sprat_device.contract.errors import BundleRefused, MachineLacks
 from sprat_device.contract.ids import Digest
 from sprat_device.contract.phases import InstallPhase, Reason
 from sprat_device.contract.topics import Kind, topic
@@ -202,15 +202,25 @@ def test_the_next_start_answers_without_a_hub(world: World) -> None:
     assert stepped.loop.healthy > 4
 
 
-def test_a_bundle_that_does_not_load_leaves_the_old_one_answering(world: World) -> None:
-    first, second = world.release("one"), world.release("two", MachineLacks("no such runtime"))
+@pytest.mark.parametrize(
+    ("why", "phase"),
+    [
+        (BundleRefused(Reason.UNKNOWN_STEP, "no such step"), InstallPhase.REVERTED),
+        (MachineLacks("no such runtime"), InstallPhase.CHECKED),  # it is put off
+        (RuntimeError("a defect"), InstallPhase.REVERTED),
+    ],
+)
+def test_a_bundle_that_does_not_load_leaves_the_old_one_answering(
+    world: World, why: Exception, phase: InstallPhase
+) -> None:
+    first, second = world.release("one"), world.release("two", why)
     life = world.start()
     life.offer(first)
     life.run()
     life = world.start()
     life.offer(second)
     life.run()
-    assert (life.last.running, life.last.install.phase) == (first.bundle, InstallPhase.REVERTED)
+    assert (life.last.running, life.last.install.phase) == (first.bundle, phase)
     assert life.last.install.reason == Reason.NOT_LOADED
     assert world.opened.count(second.bundle) == 1
 

@@ -366,6 +366,19 @@ def test_the_spare_stands_in_until_the_kept_bundle_loads_again(world: World, boa
     assert board.record.phase is Phase.CONFIRMED
 
 
+def test_a_defect_ends_a_trial_and_what_is_kept_is_tried_again(world: World, board: Board) -> None:
+    board.installer.not_loaded(MODEL, world.offers[1].bundle, "a defect", defect=True)
+    board.clock.advance(61)
+    board.installer.tick()
+    assert board.installer.again(MODEL)
+    assert (board.record.phase, active(board)) == (Phase.CONFIRMED, world.offers[1].bundle)
+    board.installer.offer(MODEL, world.offers[2])
+    board.run_until_trial()
+    board.installer.not_loaded(MODEL, world.offers[2].bundle, "a defect", defect=True)
+    board.installer.tick()
+    assert (board.record.phase, board.record.reason) == (Phase.REVERTED, Reason.NOT_LOADED)
+
+
 def test_without_a_spare_it_is_tried_again_all_the_same(world: World) -> None:
     board = world.board()
     board.install(world.offers[0])

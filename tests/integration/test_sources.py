@@ -493,8 +493,10 @@ class Held:
     def again(self, _model: str) -> bool:
         return False
 
-    def not_loaded(self, _model: str, _digest: str, detail: str, *, unfed: bool = False, lacks: bool = False) -> None:
-        self.lost.append(f"unfed: {detail}" if unfed else f"lacks: {detail}" if lacks else detail)
+    def not_loaded(
+        self, _model: str, _digest: str, detail: str, *, unfed: bool = False, lacks: bool = False, defect: bool = False
+    ) -> None:
+        self.lost.append(f"unfed: {detail}" if unfed else f"lacks: {detail}" if lacks or defect else detail)
 
     def observe(self, *_: object) -> None:
         pass

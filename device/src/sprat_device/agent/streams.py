@@ -16,7 +16,7 @@ from sprat_device.agent.stream import Feeds, Model, Stream, label
 from sprat_device.agent.workers import LoopThread, Worker
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import DeviceSettings, InputSettings
-from sprat_device.contract.errors import BundleRefused, SpratError, WrongUse
+from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError, WrongUse
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.records import Origin
@@ -215,9 +215,9 @@ class Streams:
             if self.counts(model.name)[0] == digest:
                 return  # it answers, by the settings before: these are to blame, not the bundle
             unfed = session is not None and isinstance(exc, WrongUse)
-            # What is neither the bundle's own nor of the settings may pass: memory, disk, a runtime, a defect of ours.
-            lacks = not isinstance(exc, BundleRefused | WrongUse)
-            self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed, lacks=lacks)
+            lacks = isinstance(exc, MachineLacks | MemoryError | OSError)
+            defect = not lacks and not isinstance(exc, BundleRefused | WrongUse)
+            self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed, lacks=lacks, defect=defect)
         else:
             self._installer.loaded(model.name, digest)
             if lost:  # a bundle on trial must not take an input away

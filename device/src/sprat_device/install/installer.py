@@ -184,13 +184,16 @@ class Installer:
         self._loads.loaded(ModelName(model), digest)
         self._course.tell("bundle-loaded", ModelName(model), bundle=digest)
 
-    def not_loaded(self, model: Model, digest: str, detail: str, *, unfed: bool = False, lacks: bool = False) -> None:
+    def not_loaded(
+        self, model: Model, digest: str, detail: str, *, unfed: bool = False, lacks: bool = False, defect: bool = False
+    ) -> None:
         """Note that a bundle does not answer: a trial ends or is put off, for a kept bundle the spare stands in.
 
         `unfed`: it loads, but the inputs of the settings do not fit it. `lacks`: nothing is wrong with the bundle.
+        `defect`: nobody knows what is.
         """
-        why = Unloaded.INPUTS if unfed else Unloaded.MACHINE if lacks else Unloaded.BUNDLE
-        self._loads.failed(ModelName(model), digest, detail, why)
+        told = {Unloaded.INPUTS: unfed, Unloaded.MACHINE: lacks, Unloaded.DEFECT: defect}
+        self._loads.failed(ModelName(model), digest, detail, next((why for why in told if told[why]), Unloaded.BUNDLE))
 
     def again(self, model: Model) -> bool:
         """Tell, once, that what a slot holds shall be loaded again."""

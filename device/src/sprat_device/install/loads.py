@@ -27,7 +27,9 @@ class Unloaded(StrEnum):
     BUNDLE = "bundle"
     """It, or its file, is not what it must be."""
     MACHINE = "machine"
-    """Memory, disk or runtime lack something, or the agent itself failed."""
+    """Memory, disk or runtime lack something."""
+    DEFECT = "defect"
+    """The agent or a runtime failed: nobody knows whose fault that is, so a trial ends, and what is kept is tried again."""
     INPUTS = "inputs"
     """It loads, but the inputs of the settings do not fit it."""
 
