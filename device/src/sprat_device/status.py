@@ -109,7 +109,7 @@ def lines(document: Mapping[str, Any]) -> list[str]:
         told.append(f"  trials are put off for {_span(document['deferred_s'])} more; sprat-device defer 0 ends that")
     for name, model in report["models"].items():
         told += _model(name, model, document["floors"].get(name, 0), runs=document["running"])
-    told += [f"  input {name} is NOT read: {why}" for name, why in report["facts"].get("unfit", {}).items()]
+    told += [f"  input {name} is NOT read: {why}" for name, why in report.get("facts", {}).get("unfit", {}).items()]
     told += _errors(document)
     told += _ledger(report["ledger"], document["spool_bytes"])
     return told + [f"  runtime {line}" for line in runtimes.lines([Health(**each) for each in document["runtimes"]])]
