@@ -18,6 +18,8 @@ class ListTransport:
     """Keeps what was published, gives what a test queued."""
 
     reachable: bool = True
+    mute: bool = False
+    """The broker takes a connection and never says a word."""
     session_present: bool = False
     published: list[tuple[str, bytes]] = field(default_factory=list)
     signals: deque[Signal] = field(default_factory=deque)
@@ -28,7 +30,8 @@ class ListTransport:
         self.connects += 1
         if not self.reachable:
             raise HubUnreachable("nobody there")
-        self.signals.append(Connected(self.session_present))
+        if not self.mute:
+            self.signals.append(Connected(self.session_present))
 
     def subscribe(self, wanted: tuple[str, ...]) -> None:
         self.subscribed = wanted

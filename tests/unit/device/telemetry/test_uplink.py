@@ -157,6 +157,51 @@ def test_reconnects_come_ever_more_seldom_until_the_hub_acks(bench: Bench) -> No
     assert at == [0, 1, 3, 7, 15, 31, 63]
 
 
+def _attempts(bench: Bench, seconds: int) -> list[int]:
+    """Poll every second; return at which of them an attempt was made."""
+    at = []
+    for second in range(seconds):
+        before = bench.transport.connects
+        bench.uplink.poll()
+        if bench.transport.connects > before:
+            at.append(second)
+        bench.clock.advance(1)
+    return at
+
+
+@pytest.mark.parametrize(("proof", "next_after"), [("ack", 1), ("steady", 1), ("", 16)])
+def test_the_delays_begin_anew_after_an_ack_or_a_connection_that_held(
+    bench: Bench, proof: str, next_after: int
+) -> None:
+    bench.transport.reachable = False
+    assert _attempts(bench, 15) == [0, 1, 3, 7]
+    bench.transport.reachable = True
+    bench.uplink.poll()
+    assert bench.uplink.connected
+    if proof == "ack":
+        bench.ack((0, 0))
+    elif proof == "steady":
+        bench.clock.advance(31)
+    bench.transport.signals.append(Lost("gone"))
+    bench.uplink.poll()
+    assert _attempts(bench, 20) == [next_after]
+
+
+def test_a_broker_that_never_answers_is_left_and_tried_again(bench: Bench) -> None:
+    bench.uplink.poll()
+    bench.transport.signals.append(Lost("gone"))
+    bench.uplink.poll()
+    bench.clock.advance(1)
+    bench.transport.mute = True
+    attempts = _attempts(bench, 60)
+    assert attempts[0] == 0
+    assert len(attempts) == 3
+    assert not bench.uplink.connected
+    bench.transport.mute = False
+    _attempts(bench, 60)
+    assert bench.uplink.connected
+
+
 def test_without_the_hub_at_the_broker_the_device_is_quiet(bench: Bench) -> None:
     bench.uplink.poll()
     _fill(bench, 8)
