@@ -107,7 +107,7 @@ class Agent:
         fixed = facts(runtimes=runtimes, agent=VERSION)
         self._reporter = Reporter(
             state, files, clock, identity=identity, installer=installer, streams=self._streams, recorder=recorder,
-            facts=lambda: {**fixed, **self._vitals.standing(), "unfit": self._streams.unfit}, publish=self._uplink.publish_reported,
+            facts=lambda: {**fixed, **self._vitals.standing()}, publish=self._uplink.publish_reported,
             shadow=self._watching.report, refused=lambda desired: wishes.refused(self._reloader.local, desired),
         )  # fmt: skip
         self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)

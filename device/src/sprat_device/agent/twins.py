@@ -192,7 +192,7 @@ class Reporter:
         )
 
     def _all_facts(self) -> dict[str, Any]:
-        return {**self._facts, "running": self._streams.runtimes}
+        return {**self._facts, "running": self._streams.runtimes, "unfit": self._streams.unfit}
 
     def _models(self) -> dict[str, ModelReport]:
         models: dict[str, ModelReport] = {}

@@ -49,7 +49,7 @@ class Bench:
 
     def __init__(self, state: Path) -> None:
         self.clock, self.told, self.errors = ManualClock(), list[Reported](), LastErrors()
-        self.produced, self.free_kib, self.runtimes = 0, 100, dict[str, str]()
+        self.produced, self.free_kib, self.runtimes, self.unfit = 0, 100, dict[str, str](), dict[str, str]()
         parts: dict[str, Any] = {
             "identity": SimpleNamespace(channel="canary"),
             "installer": SimpleNamespace(reports=dict),
@@ -101,6 +101,14 @@ def test_an_error_of_a_new_kind_is_told_soon_and_costs_no_write(tmp_path: Path) 
     assert (tmp_path / "status.json").read_bytes() == written
     bench.after(300)
     assert twin.parse_reported((tmp_path / "status.json").read_bytes()).errors == bench.errors.told()
+
+
+def test_an_input_that_is_not_read_any_more_is_told_at_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.after(0)
+    bench.unfit = {"digits/a": "no such folder"}
+    assert bench.after(0.1, produced=0) == 1
+    assert bench.told[-1].facts["unfit"] == bench.unfit
 
 
 def test_counters_are_written_every_five_minutes(tmp_path: Path) -> None:
