@@ -58,9 +58,11 @@ def in_run(line: str) -> Edit:
 
     def edit(content: dict[str, bytes]) -> None:
         name = "sprat_device/daemon.py"
-        head, mark, rest = content[name].partition(b"def run(state: Path) -> int:\n")
+        head, mark, rest = content[name].partition(b"\ndef run(state: Path")
+        signature, end, body = rest.partition(b":\n")
         assert mark
-        content[name] = head + mark + f"    {line}\n".encode() + rest
+        assert end
+        content[name] = head + mark + signature + end + f"    import threading\n    {line}\n".encode() + body
 
     return edit
 
