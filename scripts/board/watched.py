@@ -82,7 +82,6 @@ def _journal(board: Board) -> None:
     limit = [board.fact(name) for name in ("LogRateLimitBurst", "LogRateLimitIntervalUSec")]
     board.show("journal: limit of the unit", " lines in ".join(limit), expected="300 lines in 30s")
     # A program of the same unit that says far too much: the limit is systemd's, and counts by the unit's cgroup.
-    cgroup = board.fact("ControlGroup")
     board.guest.must(
         f"printf '[Service]\\nExecStartPost=-/usr/bin/seq -f flood-%%%%g {_FLOOD}\\n' >/tmp/f && "
         f"mkdir -p /run/systemd/system/{UNIT}.service.d && cp /tmp/f /run/systemd/system/{UNIT}.service.d/flood.conf && "
@@ -90,12 +89,11 @@ def _journal(board: Board) -> None:
     )  # fmt: skip
     time.sleep(2)
     written = int(board.guest.must(f"journalctl -u {UNIT} --no-pager -o cat | grep -c '^flood-' || true"))
-    told = board.guest.must("journalctl --no-pager -o cat -u systemd-journald | grep -c 'Suppressed .* sprat' || true")
     board.guest.must(f"rm -r /run/systemd/system/{UNIT}.service.d && systemctl daemon-reload && systemctl restart {UNIT}", timeout_s=300)  # fmt: skip
-    # journald raises the burst where the disk has room: by at most sixfold on a disk with gigabytes free.
+    # journald lets more than the burst through where the disk has room (journald.conf, RateLimitBurst).
     board.show(
-        f"journal: lines written of a flood of {_FLOOD} in {cgroup}", f"{written}; told as suppressed: {told}",
-        expected=f"fewer than {_FLOOD}, told", ok=written < _FLOOD and told != "0",
+        f"journal: lines written of a flood of {_FLOOD} from the unit", written, expected=f"some, fewer than {_FLOOD}",
+        ok=0 < written < _FLOOD,
     )  # fmt: skip
 
 
