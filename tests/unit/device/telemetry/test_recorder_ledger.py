@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -33,11 +35,15 @@ class Recording(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
+        self.patch = pytest.MonkeyPatch()
+        for sync in ("fsync", "fdatasync"):  # nothing here cuts the power
+            self.patch.setattr(os, sync, lambda _fd: None)
         self.clock = ManualClock()
         self.epoch = 0
         self.open()
 
     def teardown(self) -> None:
+        self.patch.undo()
         shutil.rmtree(self.folder)
 
     def open(self) -> None:
