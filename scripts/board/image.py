@@ -123,7 +123,7 @@ def _make(image: Image) -> None:
         _write(tree / name, text, mode)
     _inside(tree, "/debootstrap/debootstrap", "--second-stage")
     for name in _BEFORE:
-        (tree / name).unlink()
+        (tree / name).unlink(missing_ok=True)  # debootstrap takes its own policy away
     for name, text in _FILES.items():
         _write(tree / name, text)
     ours = tree / "root/.ssh"
