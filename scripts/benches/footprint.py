@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from processes import memory_mib
+from processes import as_its_unit_runs_it, memory_mib
 from quiet import Quiet
 from rows import Row
 
@@ -37,7 +36,6 @@ for _ in range(1000):
     i.set_tensor(d["index"], np.zeros(d["shape"], d["dtype"])); i.invoke()
 print("ready", flush=True); time.sleep(3600)
 """
-UNIT = {"PYTHONOPTIMIZE": "2", "MALLOC_ARENA_MAX": "1"}
 NOT_DEVICE = ("pip", "setuptools", "wheel")
 
 
@@ -55,7 +53,9 @@ def measure(*, quick: bool) -> list[Row]:
             chapter(on)
         samples = 5 if quick else 12
         plain = _resident(on, python, "agent resident, plain python", "", samples=samples)
-        _as_its_unit_runs_it(on.devices[0], Path(folder) / "bytecode")
+        with as_its_unit_runs_it(python, Path(folder) / "bytecode"):
+            on.devices[0].stop()
+            on.devices[0].start()
         return [
             _installed(python),
             plain,
@@ -82,21 +82,6 @@ def _installed(python: Path) -> Row:
         "tflite-runtime + numpy",
         bare / MIB,
     )
-
-
-def _as_its_unit_runs_it(device: LabDevice, bytecode: Path) -> None:
-    """Start the agent again with what the unit sets; its first start leaves the bytecode that a board's set-up makes."""
-    before = dict(os.environ)
-    os.environ |= UNIT | {"PYTHONPYCACHEPREFIX": str(bytecode), "PYTHONDONTWRITEBYTECODE": ""}
-    try:
-        for _ in range(2):
-            device.stop()
-            device.start()
-            time.sleep(15)
-            device.require_alive()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _resident(on: Stage, python: Path, name: str, goal: str, *, samples: int) -> Row:

@@ -1,8 +1,14 @@
-"""What a process takes, as the kernel tells it."""
+"""What a process takes, as the kernel tells it, and an agent run as its systemd unit runs it."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+UNIT = {"PYTHONOPTIMIZE": "2", "MALLOC_ARENA_MAX": "1"}
 
 
 def memory_mib(pid: int, *names: str) -> float:
@@ -15,3 +21,16 @@ def memory_mib(pid: int, *names: str) -> float:
 def private_mib(pid: int) -> float:
     """Return what a process has for itself alone: unlike its share of libraries, that is no other process's doing."""
     return memory_mib(pid, "Private_Clean", "Private_Dirty")
+
+
+@contextmanager
+def as_its_unit_runs_it(python: Path, bytecode: Path) -> Iterator[None]:
+    """Start agents within with what the unit sets, and with the bytecode that a board's set-up makes."""
+    before = dict(os.environ)
+    os.environ |= UNIT | {"PYTHONPYCACHEPREFIX": str(bytecode), "PYTHONDONTWRITEBYTECODE": ""}
+    try:
+        subprocess.run([python, "-m", "compileall", "-q", python.parents[1] / "lib"], check=True)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

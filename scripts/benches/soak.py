@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from processes import private_mib
+from processes import as_its_unit_runs_it, private_mib
 from quiet import Quiet
 from rows import Row
 
@@ -53,8 +53,10 @@ def measure(*, quick: bool) -> list[Row]:
         story.stage(Path(folder) / "stage", models, Quiet(), device_python=python, console_port=0) as on,
     ):
         on.names, on.rate_hz = ("shoal-1",), RATE_HZ
-        for chapter in (chapters.build, chapters.start_hub, chapters.sign, chapters.install):
+        for chapter in (chapters.build, chapters.start_hub, chapters.sign):
             chapter(on)
+        with as_its_unit_runs_it(python, Path(folder) / "bytecode"):
+            chapters.install(on)
         course = _leave_alone(on.devices[0], SHORT_S if quick else LONG_S)
         _draw(course)
         return [_flat(course), *_ledger(on, on.devices[0])]
