@@ -14,9 +14,9 @@ from typing import Final
 
 import clocks
 import cuts
-import fence
 import image
 import joins
+import sandbox
 import upkeep
 import watched
 from board import Board
@@ -26,7 +26,7 @@ from world import FIRST, ROOT, SECOND, World, world
 
 from sprat.errors import SpratError
 
-PARTS: Final = ("fence", "watch", "clock", "cuts", "root", "upkeep")
+PARTS: Final = ("sandbox", "watch", "clock", "cuts", "root", "upkeep")
 _NAME: Final = "board"
 
 
@@ -57,7 +57,7 @@ def _live(made: image.Image, around: World, asked: argparse.Namespace, table: Ta
     parts = asked.parts or PARTS
     guest = Guest(made, around.work, around.ports)
     board = Board(_NAME, guest, around, table)
-    fence.second_disk(board)
+    sandbox.second_disk(board)
     try:
         how = "kvm" if accelerated(made) else "emulated"
         board.show("boots to a login", f"{guest.boot():.0f} s, {how}", expected="a login", ok=True)
@@ -66,11 +66,11 @@ def _live(made: image.Image, around: World, asked: argparse.Namespace, table: Ta
         _say("join")
         joins.run(board)
         steps = {
-            "fence": lambda: fence.run(board),
+            "sandbox": lambda: sandbox.run(board),
             "watch": lambda: watched.run(board),
             "clock": lambda: clocks.run(board, (SECOND, FIRST)),
             "cuts": lambda: cuts.run(board, asked.cuts, random.Random(asked.seed), (SECOND, FIRST)),  # noqa: S311
-            "root": lambda: fence.read_only_root(board),
+            "root": lambda: sandbox.read_only_root(board),
             "upkeep": lambda: upkeep.run(board, before),
         }
         for name in PARTS:

@@ -18,7 +18,7 @@ WATCHDOG_S: Final = 60
 _HIGH: Final = 0.9
 """From this share of the memory limit on the kernel slows the agent down and takes its caches back."""
 
-_FENCE: Final = """\
+_SANDBOX: Final = """\
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
@@ -139,7 +139,7 @@ def _care(watchdog_s: int, memory_max_mib: int) -> list[str]:
 
 def _sandbox(python: Path, state: Path, writable_code: str) -> list[str]:
     at_home = any(path.is_relative_to(home) for path in (python, state) for home in ("/home", "/root", "/run/user"))
-    lines = [*_FENCE.splitlines(), f"ReadWritePaths={state}", f"ProtectHome={'read-only' if at_home else 'yes'}"]
+    lines = [*_SANDBOX.splitlines(), f"ReadWritePaths={state}", f"ProtectHome={'read-only' if at_home else 'yes'}"]
     if writable_code == "deny":
         lines.append("MemoryDenyWriteExecute=yes")
     return lines

@@ -1,4 +1,4 @@
-"""Part `fence`: what the unit shuts the agent off from, its memory limit, and a root that nobody can write."""
+"""Part `sandbox`: what the unit shuts the agent off from, its memory limit, and a root that nobody can write."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _walls(board: Board) -> None:
     )
     script = f"for p in {' '.join(_FOLDERS)}; do if touch $p/.try 2>/dev/null; then rm $p/.try; echo $p; fi; done"
     found = " ".join(guest.must(f"{inside} sh -c '{script}'").split())
-    board.show("folders that its user may write, inside its fence", found, expected=" ".join(_WRITABLE))
+    board.show("folders that its user may write, inside its sandbox", found, expected=" ".join(_WRITABLE))
     capabilities = guest.must(f"sed -n 's/^CapBnd:[[:space:]]*//p' /proc/$(systemctl show {UNIT} --value -p MainPID)/status")  # fmt: skip
     board.show("its capabilities", capabilities.lstrip("0") or "none", expected="none")
 
