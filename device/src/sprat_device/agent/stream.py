@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from sprat_device.agent.workers import Worker
-from sprat_device.board.clock import Clock
-from sprat_device.board.logs import log_event
 from sprat_device.board.settings import InputSettings
 from sprat_device.contract.errors import WrongUse
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.manifest import State
 from sprat_device.contract.twin import Installed
 from sprat_device.inference.loop import Loop
-from sprat_device.inference.serve import OnDemand
 from sprat_device.inference.session import Session
-from sprat_device.inference.sources import Inlet, open_inlet
-from sprat_device.inference.sources.item import Tell
-from sprat_device.inference.sources.reading import Source
-from sprat_device.telemetry.recorder import Recorder
+from sprat_device.inference.sources import Inlet
 
-_LOG: Final = logging.getLogger("sprat.agent")
 _MOST_OUTCOMES: Final = 4096
 """Between two looks of the main thread; a trial needs a few dozen."""
 
@@ -78,39 +68,18 @@ class Model:
         """Tell whether one of its inputs can be read."""
         return any(not stream.unfit for stream in self.streams)
 
+    def counts(self) -> tuple[str, int, int]:
+        """Return what answers: its bundle's digest, and healthy predictions and errors since it was loaded."""
+        loops = [stream.loop for stream in self.streams if stream.loop is not None]
+        running = {loop.running for loop in loops}
+        # While the inputs change over one after the other, none of the two bundles is the running one.
+        digest = running.pop() if len(running) == 1 else ""
+        return digest, sum(loop.healthy for loop in loops), sum(loop.errors for loop in loops)
+
     def require_fit(self, session: Session) -> None:
         """Raise WrongUse for several inputs of a bundle that takes one."""
         if session.manifest.state is State.KEPT and len(self.streams) > 1:
             raise WrongUse(f"{self.name}: answers depend on what came before, so it takes one input, not several")
-
-
-class Feeds:
-    """Opens what inputs are read by, and tells the events of their sources."""
-
-    def __init__(self, state: Path, clock: Clock, recorder: Recorder, serving: OnDemand) -> None:
-        self._state = state
-        self._clock = clock
-        self._recorder = recorder
-        self._serving = serving
-
-    def source(self, stream: Stream, session: Session) -> Source:
-        """Return what a bundle reads an input by."""
-        if (desk := self._serving.source(stream.wanted)) is not None:
-            return desk
-        if stream.inlet is None:
-            stream.inlet = open_inlet(stream.wanted, self._clock, self._tell(stream.wanted), state=self._state)
-        return stream.inlet.fitted(session.manifest)
-
-    def _tell(self, wanted: InputSettings) -> Tell:
-        """Return what takes the events of an input's source."""
-
-        def tell(code: str, detail: Mapping[str, object]) -> None:
-            said = ", ".join(f"{k} {v}" for k, v in detail.items())
-            log_event(_LOG, logging.WARNING, f"input {label(wanted)}: {code}", said)
-            told = {"kind": wanted.kind, **({"input": wanted.name} if wanted.name else {}), **detail}
-            self._recorder.event(code, told, model=wanted.model)
-
-        return tell
 
 
 def label(wanted: InputSettings) -> str:

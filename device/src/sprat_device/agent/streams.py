@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sprat_device.agent.stream import Feeds, Model, Stream, label
+from sprat_device.agent.changeover import Changeover
+from sprat_device.agent.inputs import Inputs
+from sprat_device.agent.stream import Model, Stream, label
 from sprat_device.agent.workers import LoopThread, Worker
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import DeviceSettings, InputSettings
-from sprat_device.contract.errors import BundleRefused, MachineLacks, SpratError, WrongUse
 from sprat_device.contract.ids import ModelName
-from sprat_device.contract.phases import Reason
-from sprat_device.contract.records import Origin
-from sprat_device.contract.twin import Installed
 from sprat_device.inference.loop import Loop
 from sprat_device.inference.serve import OnDemand
-from sprat_device.inference.session import Session
 from sprat_device.inference.sinks import Outlets
-from sprat_device.inference.sources.reading import Source
-from sprat_device.inference.telling import Outcome, Watcher
+from sprat_device.inference.telling import Watcher
 from sprat_device.install.installer import Installer
 from sprat_device.telemetry.recorder import Recorder
 
@@ -53,17 +49,14 @@ class Streams:
         runtimes: Mapping[str, str] | None = None,
     ) -> None:
         """Wire; `runtimes` are those to choose from, by default all that are installed."""
-        self._state = state
-        self._settings = settings
-        self._clock = clock
-        self._recorder = recorder
         self._installer = installer
-        self._watchers = watchers
-        self._work = work
-        self._runtimes = runtimes
         self._outlets = Outlets(settings.outputs, recorder.event)
         self._serving = OnDemand(settings.serve, settings.inputs, clock, recorder.event)
-        self._feeds = Feeds(state, clock, recorder, self._serving)
+        self._inputs = Inputs(
+            state, settings, clock, recorder, self._serving,
+            watchers=lambda wanted: (*watchers(wanted), self._outlets), work=work,
+        )  # fmt: skip
+        self._changeover = Changeover(state, self._inputs, self._serving, recorder, installer, runtimes=runtimes)
         self._try_s = 0.0
         self._models = {name: self._model(name) for name in dict.fromkeys(entry.model for entry in settings.inputs)}
 
@@ -85,11 +78,7 @@ class Streams:
 
     def counts(self, model: str) -> tuple[str, int, int]:
         """Return what answers for a model: its bundle's digest, and healthy predictions and errors since it was loaded."""
-        loops = [stream.loop for stream in self._streams(model) if stream.loop is not None]
-        running = {loop.running for loop in loops}
-        # While the inputs of a model change over one after the other, none of the two bundles is the running one.
-        digest = running.pop() if len(running) == 1 else ""
-        return digest, sum(loop.healthy for loop in loops), sum(loop.errors for loop in loops)
+        return self._models[model].counts() if model in self._models else ("", 0, 0)
 
     def dead(self) -> list[str]:
         """Return the inputs whose thread has ended by itself: a defect, which the log holds."""
@@ -118,9 +107,9 @@ class Streams:
             if tried is not None and model.loaded is not None and model.loaded[1] == installed:
                 continue  # it was to be replaced by one that did not load, and has gone on answering
             if held is not None:
-                self._load(model, held[0], held[1])
+                self._changeover.load(model, held[0], held[1])
             else:
-                self._unload(model)
+                self._changeover.unload(model)
         self._try_unfit()
 
     def pass_outcomes(self) -> None:
@@ -144,8 +133,8 @@ class Streams:
 
         `reopen` ends and opens them all, for what every input rests on.
         """
-        everywhere = settings.telemetry.summary_interval_s != self._settings.telemetry.summary_interval_s
-        self._settings = settings
+        everywhere = settings.telemetry.summary_interval_s != self._inputs.settings.telemetry.summary_interval_s
+        self._inputs.settings = settings
         self._serving.feed(settings.serve, settings.inputs)
         for name in self._models.keys() | {entry.model for entry in settings.inputs}:
             model = self._models.setdefault(name, Model(ModelName(name), []))
@@ -160,7 +149,7 @@ class Streams:
             if not wanted:
                 del self._models[name]
             elif model.loaded is not None:
-                self._begin(model)
+                self._changeover.begin(model)
             else:
                 model.followed = None  # what could not be fed before may be now
 
@@ -174,7 +163,7 @@ class Streams:
 
     def reload(self, settings: DeviceSettings) -> None:
         """Load every bundle anew, for changed settings of the runtime; the old sessions answer until then."""
-        self._settings = settings
+        self._inputs.settings = settings
         for model in self._models.values():
             model.followed = None
 
@@ -196,71 +185,8 @@ class Streams:
         return stuck
 
     def _model(self, name: str) -> Model:
-        streams = [Stream(entry) for entry in self._settings.inputs if entry.model == name]
+        streams = [Stream(entry) for entry in self._inputs.settings.inputs if entry.model == name]
         return Model(ModelName(name), streams)
-
-    def _streams(self, model: str) -> Iterable[Stream]:
-        return self._models[model].streams if model in self._models else ()
-
-    def _load(self, model: Model, installed: Installed, path: Path) -> None:
-        """Load a bundle; one that cannot be loaded is told to the installer, which reverts, and the old one goes on."""
-        digest, session = installed.bundle, None
-        try:
-            session = self._opened(path, digest)
-            lost = self._swap(model, session, installed)
-        # Not only our own errors: whatever a runtime throws at a bad artifact must end in a revert, not in a dead agent.
-        except Exception as exc:  # noqa: BLE001
-            _LOG.exception("%s: bundle %s cannot be loaded", model.name, digest[:12])
-            self._recorder.event("not-loaded", {"bundle": digest, "detail": str(exc)[:500]}, model=model.name)
-            if self.counts(model.name)[0] == digest:
-                return  # it answers, by the settings before: these are to blame, not the bundle
-            unfed = session is not None and isinstance(exc, WrongUse)
-            lacks = isinstance(exc, MachineLacks | MemoryError | OSError)
-            defect = not lacks and not isinstance(exc, BundleRefused | WrongUse)
-            self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed, lacks=lacks, defect=defect)
-        else:
-            self._installer.loaded(model.name, digest)
-            if lost:  # a bundle on trial must not take an input away
-                self._installer.not_loaded(model.name, digest, lost, unfed=True)
-
-    def _opened(self, path: Path, digest: str) -> Session:
-        """Return the session of a bundle, if its file still is the one that was verified."""
-        session = Session.open(
-            path, cache=self._state / "artifacts", settings=self._settings.runtime, found=self._runtimes
-        )
-        if session.bundle_digest != digest:
-            raise BundleRefused(Reason.HASH_MISMATCH, f"{path.name} has SHA-256 {session.bundle_digest[:12]}…")
-        return session
-
-    def _swap(self, model: Model, session: Session, installed: Installed) -> str:
-        """Let every input that fits answer with another bundle; WrongUse where none does.
-
-        Returns why one that answered until now does no longer, empty where all of them go on.
-        """
-        lost = ""
-        before, model.loaded = model.loaded, None  # a defect on the way leaves some with the one, some with the other
-        for stream in model.streams:
-            answered = stream.worker is not None and not stream.unfit
-            if not self._take_up(stream, model, session, installed) and answered:
-                lost = lost or stream.unfit
-        unfit = [stream.unfit for stream in model.streams if stream.unfit]
-        if unfit and len(unfit) == len(model.streams):
-            model.loaded = before or (session, installed)  # else the one before answers on, or again
-            raise WrongUse(unfit[0])
-        model.loaded = session, installed
-        self._answers(model, session, installed)
-        return lost
-
-    def _begin(self, model: Model) -> None:
-        """Let the inputs that are new, or did not fit, answer with the bundle that is loaded."""
-        if model.loaded is None:
-            return
-        session, installed = model.loaded
-        waiting = [stream for stream in model.streams if stream.worker is None or stream.unfit]
-        begun = [stream for stream in waiting if self._take_up(stream, model, session, installed)]
-        if begun and not model.runtime:
-            self._answers(model, session, installed)
-            self._installer.loaded(model.name, installed.bundle)
 
     def _try_unfit(self) -> None:
         now_s = time.monotonic()
@@ -268,70 +194,4 @@ class Streams:
             self._try_s = now_s + _AGAIN_S
             for model in self._models.values():
                 if any(stream.unfit for stream in model.streams):
-                    self._begin(model)
-
-    def _answers(self, model: Model, session: Session, installed: Installed) -> None:
-        model.runtime = session.runtime
-        _LOG.info("%s: release %d (%s) answers on %s",
-                  model.name, installed.release_seq, installed.bundle[:12], session.runtime)  # fmt: skip
-
-    def _unload(self, model: Model) -> None:
-        model.runtime = ""
-        model.loaded = None
-        for stream in model.streams:
-            stream.unfit = ""
-            if stream.loop is not None:
-                stream.loop.unload()
-        self._serving.hide(model.name)
-        _LOG.warning("%s: no bundle is left to answer, waiting for an offer", model.name)
-
-    def _take_up(self, stream: Stream, model: Model, session: Session, installed: Installed) -> bool:
-        """Let one input answer with a bundle; one that does not fit is told, and keeps none of the others."""
-        try:
-            model.require_fit(session)
-            source = self._feeds.source(stream, session)
-        except SpratError as exc:
-            self._tell_unfit(stream, str(exc))
-            return False
-        self._start(stream, model, session, installed, source)
-        self._tell_unfit(stream, "")
-        return True
-
-    def _tell_unfit(self, stream: Stream, why: str) -> None:
-        name, model, before = label(stream.wanted), stream.wanted.model, stream.unfit
-        stream.unfit = why
-        if why and why != before:
-            _LOG.error("input %s: cannot be opened (%s), tried again", name, why)
-            self._recorder.event("input-failed", {"input": name, "detail": why[:500]}, model=model)
-        elif before and not why:
-            _LOG.info("input %s: is open now", name)
-            self._recorder.event("input-back", {"input": name}, model=model)
-
-    def _start(self, stream: Stream, model: Model, session: Session, installed: Installed, source: Source) -> None:
-        origin = Origin(model.name, installed.release_seq, installed.bundle, stream.wanted.name)
-        if stream.loop is None:
-            stream.loop = self._open(stream.wanted, model, source)
-        stream.loop.runtime = self._settings.runtime
-        stream.loop.swap(session, origin, source)
-        self._serving.show(stream.wanted, session, origin)
-        if stream.worker is None:
-            stream.worker = self._work(stream.loop, label(stream.wanted))
-
-    def _open(self, wanted: InputSettings, model: Model, source: Source) -> Loop:
-        return Loop(
-            source,
-            self._recorder,
-            self._clock,
-            self._outcome(model),
-            watchers=(*self._watchers(wanted), self._outlets),
-            turn=model.turn,
-            summary_interval_s=self._settings.telemetry.summary_interval_s,
-            drift=self._settings.drift,
-            runtime=self._settings.runtime,
-        )
-
-    def _outcome(self, model: Model) -> Outcome:
-        def outcome(bundle: str, ok: bool, latency_us: int) -> None:
-            model.outcomes.append((bundle, ok, latency_us))
-
-        return outcome
+                    self._changeover.begin(model)
