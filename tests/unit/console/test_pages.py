@@ -9,7 +9,8 @@ import pytest
 from tests.unit.console.conftest import Lab, browser
 from tests.unit.console.lab_fleet import HOSTILE, PASSWORD, app_over
 
-from sprat_device.contract.phases import InstallPhase
+from sprat_device.contract import records, summary
+from sprat_device.contract.phases import InstallPhase, Lane
 from sprat_device.contract.twin import InstallReport, ShadowReport
 
 PAGES = ("/", "/devices", "/devices/pi-03", "/releases", "/rollouts", "/rollouts/digits-3-lab", "/audit")
@@ -74,6 +75,18 @@ def test_the_device_page_shows_twin_slots_and_ledger(lab: Lab) -> None:
     assert "does not balance" not in refused
     unbalanced = Markup(lab.signed_in().get("/devices/pi-07").text).text
     assert "does not balance" in unbalanced
+
+
+def test_the_device_page_tells_what_holds_the_board_back(lab: Lab) -> None:
+    at_us = lab.clock.us
+    row = records.Row(
+        summary.HEALTH_CODE, at_us, at_us, {"power_now": "undervoltage,throttled", "power_since_boot": ""}
+    )
+    lab.fleet.writer.commit([lab.fleet.frames("pi-20", Lane.SUMMARIES, records.encode_rows([row]), 1, at_us)])
+    lab.clock.forward(5)
+    page = Markup(lab.signed_in().get("/devices/pi-20").text)
+    assert "undervoltage,throttled" in page.text
+    assert "Look at the power supply" in page.text
 
 
 def test_the_device_page_shows_how_a_shadow_does(lab: Lab) -> None:

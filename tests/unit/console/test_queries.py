@@ -62,6 +62,7 @@ REVERTED = replace(RUNS, install=InstallReport(InstallPhase.REVERTED, 3, NEW, ""
         (ONLINE, told(), Signals(predictions=95, errors=5), Health.HEALTHY, ""),
         (ONLINE, told(), Signals(predictions=94, errors=6), Health.DEGRADED, "errors"),
         (ONLINE, told(), Signals(temperature_c=80.0), Health.DEGRADED, "hot"),
+        (ONLINE, told(), Signals(power="undervoltage,throttled"), Health.DEGRADED, "power"),
         (ONLINE, told(), Signals(drift=0.19), Health.HEALTHY, ""),
         (ONLINE, told(), Signals(drift=0.2, drift_feature="x"), Health.DRIFTING, "drift"),
     ],

@@ -24,6 +24,8 @@ DRIFT_HOURS: Final = 24
 MIN_COUNT_PER_BIN: Final = 30
 """Fewer readings than this per bin make PSI noise; the cell stays empty."""
 _HEALTH_SAMPLES: Final = 1
+_LONGEST: Final = 128
+"""Characters of what a device tells; it may be anything."""
 _RECENT_US: Final = 3 * HOUR_US
 
 Baselines = Callable[[str], Mapping[str, npt.NDArray[np.int64]]]
@@ -84,6 +86,7 @@ class Arrivals:
             drift=worst[1][-1],
             drift_feature=worst[0],
             temperature_c=_number(health, "temperature_c"),
+            power=_text(health, "power_now"),
             stored_us=stored_us,
             read_us=now_us,
         )
@@ -152,3 +155,8 @@ def _number(samples: Sequence[HealthRow], *names: str) -> float | None:
     told = samples[-1].detail if samples else {}
     found = [told[name] for name in names if name in told]
     return next((float(v) for v in found if isinstance(v, int | float) and not isinstance(v, bool)), None)
+
+
+def _text(samples: Sequence[HealthRow], name: str) -> str:
+    told = samples[-1].detail.get(name) if samples else None
+    return told[:_LONGEST] if isinstance(told, str) else ""

@@ -105,6 +105,8 @@ def _signals(signals: Signals) -> list[Finding]:
     if signals.temperature_c is not None and signals.temperature_c >= HOT_CELSIUS:
         detail = f"{signals.temperature_c:.0f} °C, limit {HOT_CELSIUS:.0f} °C"
         found.append(Finding("hot", Health.DEGRADED, signals.read_us, detail=detail))
+    if signals.power:
+        found.append(Finding("power", Health.DEGRADED, signals.read_us, detail=signals.power))
     if signals.drift is not None and signals.drift >= DRIFT_LIMIT:
         detail = f"{signals.drift_feature}: PSI {signals.drift:.2f}, limit {DRIFT_LIMIT}"
         found.append(Finding("drift", Health.DRIFTING, signals.read_us, detail=detail))

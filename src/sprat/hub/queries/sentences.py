@@ -73,6 +73,7 @@ _BY_REASON: Final[Mapping[str, str]] = MappingProxyType({
     "input-failed": "An input cannot be opened. Look at its settings and its source.",
     "input-back": "An input that could not be opened is read again.",
     "hot": "The processor is too hot and may slow down.",
+    "power": "The board says that its supply or its heat holds it back. Look at the power supply, its cable and the cooling.",
 })  # fmt: skip
 
 

@@ -17,6 +17,8 @@ class Signals:
     drift: float | None = None
     drift_feature: str = ""
     temperature_c: float | None = None
+    power: str = ""
+    """What the board's firmware says is wrong with its supply or heat now, such as `undervoltage,throttled`."""
     stored_us: int = 0
     """Arrival of its last frame."""
     read_us: int = 0
