@@ -102,7 +102,9 @@ def rows_of(path: Path | None, session: Session) -> dict[str, np.ndarray[Any, An
             return {spec.name: found[spec.name] for spec in session.manifest.inputs}
     dice = np.random.default_rng(1)
     return {
-        spec.name: dice.uniform(spec.minimum, spec.maximum, (64, *spec.shape[1:])).astype(np.float32)
+        spec.name: dice.uniform(
+            spec.minimums or spec.minimum, spec.maximums or spec.maximum, (64, *spec.shape[1:])
+        ).astype(np.float32)
         for spec in session.manifest.inputs
     }
 

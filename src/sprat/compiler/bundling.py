@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat.compiler.feature_ranges import NONE, Ranges
 from sprat.compiler.frontends import outputs
 from sprat.compiler.frontends.states import state_of
 from sprat.compiler.ingest import Ingested
@@ -207,12 +208,21 @@ def golden_inputs(part: Part, recipe: Recipe, ingested: Ingested) -> dict[str, A
             name: _texts(array, len(rows), rng)
             if array.dtype.kind == "U"
             else _with_codes(
-                rng.uniform(*ingested.ranges[name], size=(len(rows), *array.shape[1:])).astype(array.dtype),
+                rng.uniform(*_drawn_from(name, ingested), size=(len(rows), *array.shape[1:])).astype(array.dtype),
                 next(_codes(spec, ingested) for spec in recipe.inputs if spec.name == name), rng,
             )
             for name, array in part.inputs.items()
         }  # fmt: skip
     return {name: array[rows] for name, array in part.inputs.items()}
+
+
+def _drawn_from(name: str, ingested: Ingested) -> tuple[Any, Any]:
+    """Return the least and the greatest value to draw: each feature's own where it has one, for a device checks it."""
+    whole = ingested.ranges[name]
+    lows, highs = map(np.array, ingested.feature_ranges.get(name, NONE))
+    if not lows.size:
+        return whole
+    return np.where(lows < highs, lows, whole[0]), np.where(lows < highs, highs, whole[1])
 
 
 def _texts(column: Array, count: int, rng: np.random.Generator) -> Array:
@@ -247,11 +257,20 @@ def card(recipe: Recipe, *, lines: Mapping[str, str]) -> str:
 def _input(facts: TensorFacts, recipe: Recipe, ingested: Ingested) -> TensorSpec:
     spec = next(spec for spec in recipe.inputs if spec.name == facts.name)
     low, high = ingested.ranges[facts.name]
+    lows, highs = _feature_ranges(facts, ingested)
     return TensorSpec(
         name=facts.name, dtype=facts.dtype, shape=facts.shape, scale=facts.scale, zero_point=facts.zero_point,
         unit=spec.unit, minimum=low, maximum=high, features=spec.features,
         missing_allowed=spec.missing == "keep", categories=_categories(spec, ingested), codes=_codes(spec, ingested),
+        minimums=lows, maximums=highs,
     )  # fmt: skip
+
+
+def _feature_ranges(facts: TensorFacts, ingested: Ingested) -> Ranges:
+    """Return the ranges of an input's features, where the artifact keeps them on its last axis."""
+    found = ingested.feature_ranges.get(facts.name, NONE)
+    numbers = facts.dtype not in {"string", "bool"}
+    return found if numbers and len(facts.shape) > 1 and len(found[0]) == facts.shape[-1] else NONE
 
 
 def _categories(spec: InputSpec, ingested: Ingested) -> tuple[tuple[str, ...], ...]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sprat.compiler.feature_ranges import Ranges, feature_ranges
 from sprat.compiler.proof import data_gates
 from sprat.compiler.spec import preprocess_plan
 from sprat.compiler.spec.factory import Part
@@ -43,6 +44,8 @@ class Ingested:
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Part -> rows, hash, and what proves it disjoint: groups with their hash, or the first and the last time."""
 
+    feature_ranges: Mapping[str, Ranges] = field(default_factory=dict)
+    """Input -> the ranges of its features in the training rows."""
     snapshot: Mapping[str, str] = field(default_factory=dict)
     """Name and hash of the snapshot that the rows came from; empty for rows from elsewhere."""
 
@@ -86,6 +89,10 @@ def ingest(table: Table, recipe: Recipe, *, stop: bool = True) -> Ingested:
         sha256=content_digest(table),
         part_digests=part_digests,
         ranges={spec.name: _range(spec, parts["train"].inputs[spec.name]) for spec in recipe.inputs},
+        feature_ranges={
+            spec.name: feature_ranges(spec, parts["train"].inputs[spec.name], recipe.preprocess.get(spec.name, ()))
+            for spec in recipe.inputs
+        },
         observations=tuple(observations),
         features=data_gates.features(used, rows["train"], recipe),
         splits={

@@ -113,6 +113,34 @@ def test_readings_have_the_dtype_that_a_device_is_fed(tmp_path):
     assert found["reading"].dtype == np.float64
 
 
+def test_each_feature_has_the_range_of_its_own_training_rows(tmp_path):
+    table = _table() | {"co2": np.random.default_rng(2).normal(100_000, 500, 300), "humidity": np.full(300, 40.0)}
+    table["temperature"][:5] = np.nan
+    asked = recipe.parse(TEXT, overrides=('inputs.reading.missing="keep"', 'inputs.reading.codes=["hour"]'))
+    found = ingest(table | {"hour": np.arange(300) % 7}, asked, stop=False)
+    train = found.parts["train"].inputs["reading"]
+    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), asked, found)
+    assert spec.minimums == (np.nanmin(train[:, 0]), 40.0, train[:, 2].min(), 0.0)
+    assert spec.maximums == (np.nanmax(train[:, 0]), 40.0, train[:, 2].max(), 0.0)
+    nothing = ingest(table | {"temperature": np.full(300, np.nan)}, asked, stop=False)
+    assert bundling.input_specs(_lowering(tmp_path / "m"), asked, nothing)[0].maximums[0] == 0.0
+
+
+def test_a_range_that_the_recipe_states_is_the_only_one(tmp_path):
+    stated = recipe.parse(TEXT, overrides=("inputs.reading.minimum=-100", "inputs.reading.maximum=1000"))
+    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), stated, ingest(_table(), stated))
+    assert (spec.minimum, spec.maximum, spec.minimums) == (-100, 1000, ())
+
+
+def test_made_rows_lie_within_the_range_of_each_feature():
+    synthetic = recipe.parse(TEXT, overrides=("golden.inputs=synthetic",))
+    found = ingest(_table() | {"co2": np.random.default_rng(2).normal(100_000, 500, 300)}, synthetic)
+    rows = bundling.golden_inputs(found.parts["validation"], synthetic, found)["reading"]
+    low, high = found.feature_ranges["reading"]
+    assert (rows >= low).all()
+    assert (rows <= high).all()
+
+
 CODES = ('inputs.reading.codes=["hour"]', "golden.inputs=synthetic")
 
 

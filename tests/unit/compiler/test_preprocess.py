@@ -61,6 +61,9 @@ def test_the_parts_hold_what_a_device_makes_of_a_reading() -> None:
     low, high = found.ranges["window"]
     assert low == min(float(row.min()) for row in found.parts["train"].inputs["window"])
     assert high < float(table["window"].max())
+    train = found.parts["train"].inputs["window"]
+    assert found.feature_ranges["window"][0] == tuple(train.min(axis=(0, 1)).tolist())
+    assert found.feature_ranges["window"][1] == tuple(train.max(axis=(0, 1)).tolist())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sprat_device.contract.errors import BundleRefused
 from sprat_device.contract.manifest import TensorSpec
 from sprat_device.contract.phases import Reason
+from sprat_device.inference.ranges import FeatureLimits
 from sprat_device.inference.runtimes.raw import RawTensor
 
 _RANGE_MARGIN: Final = 1.0
@@ -41,6 +42,9 @@ class InputSlot:
         known = spec.maximum > spec.minimum
         self._lowest = spec.minimum - margin if known else -most
         self._highest = spec.maximum + margin if known else most
+        self._features: FeatureLimits | None = None
+        if spec.minimums:
+            self._features = FeatureLimits(spec, self.dtype, lowest=self._lowest, highest=self._highest, most=most)
         self._numeric = self._raw_dtype.kind in "fiu"
         self._categories = [frozenset(known) for known in spec.categories]
         self._codes = [
@@ -62,12 +66,16 @@ class InputSlot:
             return self._text_reason(reading)
         if reading.dtype != self.dtype and not np.can_cast(reading.dtype, self.dtype, self._casting):
             return Reason.INPUT_DTYPE
-        low, high = self._ends(reading)
+        held = self._features is not None and self._features.hold(reading)
+        low, high = (0.0, 0.0) if held else self._ends(reading)
         if not (math.isfinite(low) and math.isfinite(high)):
             nothing = self._missing_allowed and math.isnan(low)
             return None if nothing else Reason.INPUT_NON_FINITE
-        fits = self._lowest <= low and high <= self._highest and (not self._codes or self._is_known(reading))
-        return None if fits else Reason.INPUT_RANGE
+        fits = held or (self._lowest <= low and high <= self._highest and self._fits_each(reading))
+        return None if fits and (not self._codes or self._is_known(reading)) else Reason.INPUT_RANGE
+
+    def _fits_each(self, reading: npt.NDArray[Any]) -> bool:
+        return self._features is None or self._features.allow(reading)
 
     def _ends(self, reading: npt.NDArray[Any]) -> tuple[float, float]:
         """Return the least and the greatest value: not a number if any is none, or only if all are, where one may miss."""

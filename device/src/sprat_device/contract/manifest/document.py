@@ -67,6 +67,9 @@ class Manifest:
             del own["preprocess"]  # a bundle without it keeps the bytes that it had before there was such a field
         if not self.golden.embedding_tolerances:
             del own["golden"]["embedding_tolerances"]
+        for spec in (*own["inputs"], *own["outputs"]):
+            if not spec["minimums"]:
+                del spec["minimums"], spec["maximums"]
         document = {**self.extra, "schema": SCHEMA, **own}
         return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 

@@ -24,7 +24,8 @@ class TensorSpec:
     With `missing_allowed` a reading may hold NaN for a value that is missing: the model fills it itself.
     `categories` are the texts that each feature of a text input may have; empty: any.
     `codes` are the numbers that each feature of a table may have where it holds codes; an empty list: any number.
-    `features` names the last axis of a tabular or windowed input.
+    `features` names the last axis of a tabular or windowed input; `minimums` and `maximums` are the range of each place
+    of that axis seen in training, in its unit; equal means unknown, and so does a list left out.
     """
 
     name: str
@@ -43,6 +44,8 @@ class TensorSpec:
     missing_allowed: bool = False
     categories: tuple[tuple[str, ...], ...] = ()
     codes: tuple[tuple[float, ...], ...] = ()
+    minimums: tuple[float, ...] = ()
+    maximums: tuple[float, ...] = ()
 
 
 def parse_tensor(raw: object, where: str) -> TensorSpec:
@@ -61,6 +64,8 @@ def parse_tensor(raw: object, where: str) -> TensorSpec:
         missing_allowed=fields.boolean("missing_allowed", default=False),
         categories=fields.items("categories", _texts, default=()),
         codes=fields.items("codes", _numbers, default=()),
+        minimums=fields.items("minimums", number, default=()),
+        maximums=fields.items("maximums", number, default=()),
         meaning=fields.text("meaning", default="", max_length=64),
         threshold=None if fields.absent("threshold") else fields.number("threshold"),
     )
@@ -78,7 +83,21 @@ def parse_tensor(raw: object, where: str) -> TensorSpec:
         )
     if spec.codes and (len(spec.codes) != spec.shape[-1] or spec.dtype == "string"):
         raise ContractError(f"{where}.codes: {len(spec.codes)} lists for {spec.shape[-1]} columns of {spec.dtype}")
+    _require_ranges(spec, where)
     return spec
+
+
+def _require_ranges(spec: TensorSpec, where: str) -> None:
+    if not spec.minimums and not spec.maximums:
+        return
+    found = (len(spec.minimums), len(spec.maximums))
+    if found != (spec.shape[-1], spec.shape[-1]) or len(spec.shape) < 2 or spec.dtype in {"string", "bool"}:
+        raise ContractError(
+            f"{where}.minimums: {found[0]} of them and {found[1]} maximums for {spec.shape[-1]} columns of {spec.dtype}"
+        )
+    for place, (low, high) in enumerate(zip(spec.minimums, spec.maximums, strict=True)):
+        if low > high:
+            raise ContractError(f"{where}.minimums[{place}]: found {low:g}, expected at most the maximum, {high:g}")
 
 
 def _numbers(raw: object, where: str) -> tuple[float, ...]:

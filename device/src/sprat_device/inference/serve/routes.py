@@ -152,6 +152,8 @@ def _input(spec: TensorSpec) -> dict[str, Any]:
     }  # fmt: skip
     if spec.maximum > spec.minimum:
         told |= {"minimum": spec.minimum, "maximum": spec.maximum}
+    if spec.minimums:
+        told |= {"minimums": list(spec.minimums), "maximums": list(spec.maximums)}
     return told
 
 
