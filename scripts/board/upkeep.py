@@ -70,6 +70,7 @@ def _replace(board: Board) -> None:
     board.show("replace under the same id", found, expected="exit 0, another key")
     board.ready()
     board.world.await_more(board.name, 40)
+    board.show_ledgers("after the replacement")
 
 
 def _remove(board: Board, before_setup: frozenset[str]) -> None:
@@ -85,7 +86,7 @@ def _remove(board: Board, before_setup: frozenset[str]) -> None:
     user = guest.run("getent passwd sprat || getent group sprat").returncode
     board.show("user and group after it", "gone" if user else "left", expected="gone")
     unit = guest.must(f"systemctl show {UNIT} --value -p LoadState -p ActiveState | xargs")
-    running = guest.must("pgrep -c -f sprat_device || true")
+    running = guest.must("pgrep -c -f '[s]prat_device' || true")  # not the shell that says so
     board.show("unit and processes after it", f"{unit}, {running}", expected="not-found inactive, 0")
 
 

@@ -105,6 +105,9 @@ def _stop(board: Board) -> None:
     took = float(board.guest.must(f"a=$(date +%s.%N); systemctl stop {UNIT}; b=$(date +%s.%N); echo \"$a $b\" | awk '{{print $2-$1}}'"))  # fmt: skip
     facts = [board.fact(name) for name in ("Result", "ExecMainStatus")]
     board.show("systemctl stop", f"{took:.1f} s, {' '.join(facts)}", expected="<= 5 s, success 0", ok=took <= 5 and facts == ["success", "0"])  # fmt: skip
+    lanes = board.status()["report"]["ledger"]
+    open_, produced = (sum(lane[count] for lane in lanes.values()) for count in ("open", "produced"))
+    board.show("records not on the disk, by the status that the stop left", f"{open_} of {produced}", expected="0 of some", ok=open_ == 0 < produced)  # fmt: skip
     board.guest.must(f"systemctl start {UNIT}", timeout_s=300)
     board.world.await_more(board.name, 20)
     board.show_ledgers("after stop and start")
