@@ -30,7 +30,7 @@ def _broken(board: Board) -> None:
     current = guest.must("readlink /opt/sprat/current")
     other(board, "0.0.9", in_run("raise SystemExit(3)"), "/root/house-broken")
     done = guest.run("sprat-device board upgrade --wheelhouse /root/house-broken --start-s 20", timeout_s=900)
-    said = (done.stderr.strip().splitlines() or [""])[-1]
+    said = (done.stderr.strip().splitlines() or [""])[-1].removeprefix("sprat-device: ")
     board.show("upgrade to an agent that ends at once", f"exit {done.returncode}, {said.split(': ')[0]}", expected="exit 1, not-well")  # fmt: skip
     board.ready()
     kept = guest.must("readlink /opt/sprat/current") == current
