@@ -15,6 +15,9 @@ from sprat_device.contract.errors import ContractError
 from sprat_device.contract.fields import Fields
 
 SCHEMA: Final = "sprat.lane/1"
+FILE_NAME: Final = "state"
+FILES: Final = frozenset({FILE_NAME, f".{FILE_NAME}.new"})
+"""In a lane's folder: the checkpoint, and one that is being written."""
 _PLAIN_BYTES: Final = 220
 """Names, checksum and counters, each of up to twenty digits."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,12 @@ _log: Final = logging.getLogger(__name__)
 class Recovered:
     """A lane as it was found; counters in records."""
 
-    segments: list[Segment]
-    next_seq: int
-    produced: int
-    acked: int
-    evicted: int
-    damaged: int
+    segments: list[Segment] = field(default_factory=list)
+    next_seq: int = 0
+    produced: int = 0
+    acked: int = 0
+    evicted: int = 0
+    damaged: int = 0
 
 
 def recover(

@@ -26,6 +26,7 @@ from sprat_device.contract.phases import Lane
 from sprat_device.contract.twin import LaneReport
 from sprat_device.telemetry.draft import Draft, Gap
 from sprat_device.telemetry.lane_log import LaneLog, remove_if_empty
+from sprat_device.telemetry.lane_opening import create_lane, open_lane, salvage_lane
 from sprat_device.telemetry.retention import SegmentFacts, to_evict
 
 SCHEMA: Final = "sprat.spool/1"
@@ -211,19 +212,19 @@ class DiskSpool:
         current = self._read_epoch()
         if current is not None:
             try:
-                self._lanes = {lane: LaneLog.open(**self._place(current, lane)) for lane in Lane}
+                self._lanes = {lane: open_lane(**self._place(current, lane)) for lane in Lane}
             except ContractError as exc:
                 _log.warning("spool: a new epoch begins, for the seq of the old one is no longer known (%s)", exc)
         for epoch in self._epochs_on_disk():
             if not self._lanes or epoch != current:
-                self._earlier += [LaneLog.salvage(**self._place(epoch, lane)) for lane in Lane]
+                self._earlier += [salvage_lane(**self._place(epoch, lane)) for lane in Lane]
         if not self._lanes:
             self._lanes = self._create_epoch()
         self._remove_drained()
 
     def _create_epoch(self) -> dict[Lane, LaneLog]:
         epoch = self._draw_epoch()
-        lanes = {lane: LaneLog.create(**self._place(epoch, lane)) for lane in Lane}
+        lanes = {lane: create_lane(**self._place(epoch, lane)) for lane in Lane}
         plain = json.dumps({"schema": SCHEMA, "epoch": f"{epoch:016x}"})
         self._files.write_atomic(self._folder / _EPOCH_FILE, plain.encode())
         return lanes
