@@ -11,18 +11,32 @@ import numpy.typing as npt
 from sprat.compiler.spec.preprocess_plan import Steps
 from sprat.compiler.spec.recipe import InputSpec
 from sprat_device.contract import preprocess
+from sprat_device.contract.manifest import Task
 
 Ranges = tuple[tuple[float, ...], tuple[float, ...]]
 """The least and the greatest value of each feature; the same twice where it has no range."""
 NONE: Final[Ranges] = ((), ())
 
 
-def feature_ranges(spec: InputSpec, rows: npt.NDArray[Any], steps: Steps = ()) -> Ranges:
-    """Return the range of each place of the last axis, or NONE where these are no features or the recipe states a range.
+def feature_ranges(spec: InputSpec, rows: npt.NDArray[Any], task: Task, steps: Steps = ()) -> Ranges:
+    """Return the range of each place of the last axis, or NONE where these are no features or none has a range.
 
-    A feature of codes has none (its list is what is checked), nor has one without values or with only one.
+    Those that the recipe states go first. It may state one for all instead; and what is far from all training rows is
+    what an anomaly detector is there to tell: then there are no others. A feature of codes has none (its list is what
+    is checked), nor has one without values or with only one.
     """
-    if spec.minimum < spec.maximum or spec.type == "text" or rows.dtype.kind not in "iuf" or not len(rows):
+    found = _learned(spec, rows, task, steps)
+    if not spec.ranges:
+        return found
+    low, high = (dict(zip(spec.features, ends, strict=False)) for ends in found)
+    stated = [spec.ranges.get(name, (low.get(name, 0.0), high.get(name, 0.0))) for name in spec.features]
+    return tuple(pair[0] for pair in stated), tuple(pair[1] for pair in stated)
+
+
+def _learned(spec: InputSpec, rows: npt.NDArray[Any], task: Task, steps: Steps) -> Ranges:
+    if spec.minimum < spec.maximum or task is Task.ANOMALY:
+        return NONE
+    if spec.type == "text" or rows.dtype.kind not in "iuf" or not len(rows):
         return NONE
     if not spec.features and not _has_channels(rows, steps):
         return NONE

@@ -90,7 +90,9 @@ def ingest(table: Table, recipe: Recipe, *, stop: bool = True) -> Ingested:
         part_digests=part_digests,
         ranges={spec.name: _range(spec, parts["train"].inputs[spec.name]) for spec in recipe.inputs},
         feature_ranges={
-            spec.name: feature_ranges(spec, parts["train"].inputs[spec.name], recipe.preprocess.get(spec.name, ()))
+            spec.name: feature_ranges(
+                spec, parts["train"].inputs[spec.name], recipe.task, recipe.preprocess.get(spec.name, ())
+            )
             for spec in recipe.inputs
         },
         observations=tuple(observations),
@@ -189,6 +191,13 @@ def _require_codes(array: Array, spec: InputSpec) -> None:
 
 
 def _require_range(array: Array, spec: InputSpec, asked_by: str) -> None:
+    for name, (least, most) in spec.ranges.items():
+        column_ = array[..., spec.features.index(name)]
+        low, high = np.nanmin(column_, initial=np.inf), np.nanmax(column_, initial=-np.inf)
+        if low < least or high > most:
+            raise RecipeError(
+                f"{asked_by}: {name!r} goes from {low:g} to {high:g} in the data, the recipe says {least:g} to {most:g}"
+            )
     if spec.minimum >= spec.maximum:
         return
     low, high = np.nanmin(array), np.nanmax(array)
@@ -256,10 +265,10 @@ def _require_judgeable(labels: Array, recipe: Recipe) -> None:
 
 
 def _range(spec: InputSpec, rows: Array) -> tuple[float, float]:
-    """Return the stated range, or that of the training rows; text and columns of nothing have none (0 to 0)."""
+    """Return the stated range, or that of the training rows and of stated features; text and columns of nothing have none (0 to 0)."""
     if spec.minimum < spec.maximum:
         return spec.minimum, spec.maximum
     if rows.dtype.kind in "SU":
         return 0.0, 0.0
-    known = rows[np.isfinite(rows)]
+    known = np.concatenate([rows[np.isfinite(rows)], *spec.ranges.values()])
     return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)

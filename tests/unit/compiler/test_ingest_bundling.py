@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sprat.compiler.workers.work import TensorFacts
 from sprat.errors import RecipeError
 from sprat_device.contract import bundle as bundles
 from sprat_device.contract.bundle import GoldenSet
-from sprat_device.contract.manifest import Format
+from sprat_device.contract.manifest import Format, Task
 
 TEXT = (Path(__file__).parents[3] / "models" / "occupancy" / "recipe.toml").read_text()
 RECIPE = recipe.parse(TEXT, name="r.toml")
@@ -130,6 +131,48 @@ def test_a_range_that_the_recipe_states_is_the_only_one(tmp_path):
     stated = recipe.parse(TEXT, overrides=("inputs.reading.minimum=-100", "inputs.reading.maximum=1000"))
     (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), stated, ingest(_table(), stated))
     assert (spec.minimum, spec.maximum, spec.minimums) == (-100, 1000, ())
+
+
+def test_a_feature_has_the_range_that_the_recipe_states_for_it(tmp_path):
+    stated = recipe.parse(TEXT, overrides=("inputs.reading.ranges={temperature=[-40, 600]}",))
+    found = ingest(_table(), stated)
+    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), stated, found)
+    train = found.parts["train"].inputs["reading"]
+    assert spec.minimums == (-40, *train[:, 1:].min(axis=0))
+    assert spec.maximums == (600, *train[:, 1:].max(axis=0))
+    assert (spec.minimum, spec.maximum) == (-40, 600), "what one feature may be, the whole input may be"
+    only = recipe.parse(
+        TEXT, overrides=("inputs.reading.maximum=1000", "inputs.reading.ranges={temperature=[-40, 600]}")
+    )
+    assert ingest(_table(), only).feature_ranges["reading"] == ((-40, 0, 0, 0), (600, 0, 0, 0))
+    with pytest.raises(RecipeError, match=r"'temperature' goes from .* to .* in the data, the recipe says 0 to 5"):
+        ingest(_table(), recipe.parse(TEXT, overrides=("inputs.reading.ranges={temperature=[0, 5]}",)))
+
+
+@pytest.mark.parametrize("ranges", ["[5, 5]", "[5]", "[0, true]", '["a", "b"]', "[-inf, 5]", "5"])
+def test_what_is_no_range_is_an_error_of_the_recipe(ranges):
+    with pytest.raises(RecipeError, match="temperature"):
+        recipe.parse(TEXT, overrides=(f"inputs.reading.ranges={{temperature={ranges}}}",))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("inputs.reading.ranges={day=[0, 5]}",),
+        ("inputs.reading.ranges={hour=[0, 24]}", 'inputs.reading.codes=["hour"]'),
+    ],
+)
+def test_only_features_of_numbers_have_ranges(more):
+    with pytest.raises(RecipeError, match="some of the input's features, of numbers and no codes"):
+        recipe.parse(TEXT, overrides=more)
+
+
+def test_what_a_detector_is_there_to_tell_is_not_refused():
+    detector = replace(RECIPE, task=Task.ANOMALY, labels=("empty", "occupied"))
+    assert ingest(_table(), detector).feature_ranges["reading"] == ((), ())
+    asked = replace(detector.inputs[0], ranges={"co2": (0.0, 5000.0)})
+    found = ingest(_table(), replace(detector, inputs=(asked,)))
+    assert found.feature_ranges["reading"] == ((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 5000.0, 0.0))
 
 
 def test_made_rows_lie_within_the_range_of_each_feature():

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from sprat.compiler.spec import fitting, limits, preprocess_plan, search_plan, stream_plan
+from sprat.compiler.spec import fitting, limits, preprocess_plan, range_plan, search_plan, stream_plan
 from sprat.compiler.spec.gates import Gates
 from sprat.compiler.spec.search_plan import SearchPlan
 from sprat.compiler.spec.sections import Section, Source, override, require_finite
@@ -49,6 +49,8 @@ class InputSpec:
     """The device may `refuse` a text or code that the data did not have, or `allow` it for an encoder that knows what to do."""
     codes: tuple[str, ...] = ()
     """Features whose numbers are codes of something: a device takes only those that the data has."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Feature -> the range that it can have, in place of that of its training rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +235,11 @@ def _input(section: Section, name: str) -> InputSpec:
         missing=section.choice("missing", ("refuse", "keep"), default="refuse"),
         unknown=section.choice("unknown", ("refuse", "allow"), default="refuse"),
         codes=section.strings("codes", default=()),
+        ranges=range_plan.read(section.section("ranges")),
     )
     section.finish()
+    if spec.ranges and (spec.type == "text" or not set(spec.ranges) <= set(spec.features) - set(spec.codes)):
+        raise section.wrong("ranges", sorted(spec.ranges), "some of the input's features, of numbers and no codes")
     if spec.codes and (spec.type == "text" or not set(spec.codes) <= set(spec.features)):
         raise section.wrong("codes", list(spec.codes), "some of the input's features, of numbers")
     if spec.minimum > spec.maximum:
