@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from board import UNIT, Board
+from world import MODEL
 
 _FLOOD: Final = 2000
 _SHORT_S: Final = 20
@@ -105,9 +106,12 @@ def _stop(board: Board) -> None:
     took = float(board.guest.must(f"a=$(date +%s.%N); systemctl stop {UNIT}; b=$(date +%s.%N); echo \"$a $b\" | awk '{{print $2-$1}}'"))  # fmt: skip
     facts = [board.fact(name) for name in ("Result", "ExecMainStatus")]
     board.show("systemctl stop", f"{took:.1f} s, {' '.join(facts)}", expected="<= 5 s, success 0", ok=took <= 5 and facts == ["success", "0"])  # fmt: skip
-    lanes = board.status()["report"]["ledger"]
+    report = board.status()["report"]
+    lanes, model = report["ledger"], report["models"][MODEL]
     open_, produced = (sum(lane[count] for lane in lanes.values()) for count in ("open", "produced"))
     board.show("records not on the disk, by the status that the stop left", f"{open_} of {produced}", expected="0 of some", ok=open_ == 0 < produced)  # fmt: skip
     board.guest.must(f"systemctl start {UNIT}", timeout_s=300)
     board.world.await_more(board.name, 20)
+    arrived = [len(run) for run in board.world.runs(board.name)][-2:-1]
+    board.show("predictions of the run that was stopped, at the hub", arrived, expected=[model["healthy"] + model["errors"]])  # fmt: skip
     board.show_ledgers("after stop and start")

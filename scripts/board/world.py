@@ -81,6 +81,15 @@ class World:
         rows: list[dict[str, Any]] = self.hub.client.predictions(device, MODEL)
         return sorted(rows, key=_place)
 
+    def runs(self, device: str) -> list[list[dict[str, Any]]]:
+        """Return the predictions of each start of its agent: each counts them from 0."""
+        runs: list[list[dict[str, Any]]] = []
+        for row in self.predictions(device):
+            if row["index"] == 0 or not runs:
+                runs.append([])
+            runs[-1].append(row)
+        return runs
+
     def stored(self, device: str) -> int:
         """Return how many predictions of a device the hub has stored."""
         return int(self.hub.client.ledger(device).get("predictions", {}).get("stored", 0))

@@ -20,8 +20,10 @@ from tests.unit.device.inference import bundles as tiny
 
 from sprat_device.agent import Agent, Ending, Inbox
 from sprat_device.board.settings import DeviceSettings, InputSettings, TelemetrySettings
-from sprat_device.contract import twin
+from sprat_device.contract import topics, twin
+from sprat_device.contract.acks import Ack
 from sprat_device.contract.errors import BundleRefused, MachineLacks
+from sprat_device.contract.frame import open_frame
 from sprat_device.contract.ids import Digest
 from sprat_device.contract.phases import InstallPhase, Reason
 from sprat_device.contract.topics import Kind, topic
@@ -54,6 +56,7 @@ class PolledUplink(Uplink):
 
     def stop(self, timeout_s: float | None = None) -> bool:
         self.poll()
+        self.poll()  # the hub's word to what went with the first
         return True
 
     @property
@@ -74,6 +77,18 @@ class Stepped:
         return True
 
 
+class PromptHub(ListTransport):
+    """A hub that has every frame safe at once; its word arrives with the next round."""
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes = b"") -> int:
+        address = topics.parse(topic)
+        if address.kind is Kind.FRAMES:
+            header = open_frame(payload).header
+            ack = Ack(header.epoch, header.lane, ((header.seq, header.seq),)).dump()
+            self.signals.append(Message(topics.topic(address.device, Kind.ACK), ack, "", b""))
+        return super().publish(topic, payload, retain=retain, correlation=correlation)
+
+
 class World:
     """A publisher, a device's state folder, and what each bundle does when it is loaded."""
 
@@ -92,8 +107,8 @@ class World:
         self.behaviour[hashlib.sha256(path.read_bytes()).hexdigest()] = does
         return offer_of(self.publisher.release(path), path, rollout=name)
 
-    def start(self) -> Life:
-        return Life(self)
+    def start(self, transport: ListTransport | None = None) -> Life:
+        return Life(self, transport or ListTransport())
 
     def _open(self, path: Path, **_settings: object) -> Session:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -107,12 +122,12 @@ class World:
 class Life:
     """One start of the agent; `during` runs between two steps of its loop."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, transport: ListTransport) -> None:
         self.world = world
         state = world.folder / "state"
         board = Board(state, world.publisher)
         self.clock: ManualClock = board.clock
-        self.transport = ListTransport()
+        self.transport = transport
         self.reports: list[Reported] = []
         self.loops: list[Stepped] = []
         telemetry = TelemetrySettings(frame_interval_s=0.05)
@@ -268,3 +283,16 @@ def test_a_disk_that_can_be_written_again_begins_the_agent_anew(world: World) ->
     life.agent._healed = lambda: True
     assert life.agent.run(lambda: False) is Ending.RESTART
     assert world.start().agent.run(lambda: True) is Ending.STOPPED
+
+
+def test_a_stopped_agent_leaves_the_ledger_of_its_disk_and_all_that_it_answered(world: World) -> None:
+    life = world.start(PromptHub())
+    life.offer(world.release("one"))
+    life.run()
+    left = twin.parse_reported((world.folder / "state/status.json").read_bytes())
+    found = open_spool(world.folder / "state/spool").ledger()
+    assert left.ledger == {str(lane): report for lane, report in found.items()}  # what is on the disk is not open
+    lane, model = left.ledger["predictions"], left.models[MODEL]
+    assert (lane.open, lane.produced) == (0, model.healthy + model.errors)
+    assert lane.acked > 0  # also what the hub acknowledged after the last record was written
+    assert left.version == life.reports[-1].version + 1

@@ -161,7 +161,6 @@ class Agent:
         self._notifier.stopping()
         self._care.attempt("install", self._installer.stop)
         self._reporter.report(self._desired.current, force=True)
-        self._reporter.close()
         self._recorder.event("agent-stopped", {})
         self.stuck = self._streams.stop(_STREAMS_END_S)
         self._care.attempt("shadows", self._watching.stop)
@@ -173,7 +172,10 @@ class Agent:
         if not self._uplink.stop(_UPLINK_ENDS_S):
             self.stuck.append("uplink")
         if "spool writer" not in self.stuck:  # else it holds the spool's lock
+            self._recorder.settle()
+            self._reporter.leave()
             self._care.attempt("spool", self._spool.close)
+        self._reporter.close()
 
     # Keeping house
 

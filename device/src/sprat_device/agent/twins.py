@@ -138,8 +138,18 @@ class Reporter:
             self._next_write_us = now_us + _WRITE_US
             self._write(told)
 
+    def leave(self) -> None:
+        """Write the report of a stopped agent: what it told last, with the counters after everything was flushed."""
+        models = {}
+        for name, model in self._last.models.items():
+            _, healthy, errors = self._streams.counts(name)
+            models[name] = replace(model, healthy=healthy, errors=errors)
+        version = self._last.version + 1
+        self._last = replace(self._last, version=version, models=models, ledger=self._recorder.ledger())
+        self._write(self._last.dump())
+
     def close(self) -> None:
-        """Leave what is on the disk as the last word."""
+        """Take the report in memory away: what is on the disk is the last word."""
         self._volatile.remove()
 
     def now(self) -> Reported:

@@ -140,6 +140,11 @@ class Recorder:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def settle(self) -> None:
+        """Let the ledger tell what the hub has acknowledged since `close`, which no writer accounts any more."""
+        with self._hand:
+            self._snapshot = (self._spool.ledger(), self._snapshot[1])
+
     def _row(self, code: str, detail: Mapping[str, object], model: str, bundle: str) -> Row:
         return Row(code, self._clock.monotonic_us(), self._clock.wall_us(), detail, model, bundle)
 
