@@ -251,6 +251,13 @@ def test_one_by_one_and_many_at_once_count_alike() -> None:
     assert one.counts == many.counts
 
 
+def test_what_is_no_number_counts_in_the_outermost_buckets() -> None:
+    sketch = LogHistogram()
+    sketch.add_many(np.array([np.nan, -np.inf, 0, np.inf], np.float16))
+    (_lowest, low), (_highest, high) = sketch.dump()
+    assert (low, high) == (3, 1)
+
+
 def test_a_histogram_keeps_what_lies_outside_and_leaves_out_what_is_no_number() -> None:
     counted = Histogram.empty([0.0, 1.0])
     counted.add(np.array([-5, 0, 0.5, 1, 9, np.nan, np.inf]))

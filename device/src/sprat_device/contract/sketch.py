@@ -38,10 +38,11 @@ class LogHistogram:
 
     def add_many(self, values: npt.NDArray[np.generic]) -> None:
         """Count an array of values."""
-        positive = np.maximum(values.astype(np.float64), _GAMMA**_LOWEST)
-        buckets = np.clip(np.ceil(np.log(positive) / _LOG_GAMMA), _LOWEST, _HIGHEST).astype(int)
-        for bucket, times in zip(*np.unique(buckets, return_counts=True), strict=True):
-            self.counts[int(bucket)] = self.counts.get(int(bucket), 0) + int(times)
+        positive = np.fmax(values.astype(np.float64), _GAMMA**_LOWEST)  # what is no number counts in the lowest
+        places = np.minimum(np.ceil(np.log(positive) / _LOG_GAMMA), _HIGHEST).astype(int) - _LOWEST
+        times = np.bincount(places)
+        for place in times.nonzero()[0].tolist():
+            self.counts[place + _LOWEST] = self.counts.get(place + _LOWEST, 0) + int(times[place])
 
     def merge(self, other: LogHistogram) -> None:
         """Add another's counts to these."""

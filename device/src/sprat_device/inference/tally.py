@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import numpy.typing as npt
 
 from sprat_device.board.settings.drift import DriftSettings
 from sprat_device.contract.records import NO_LABEL
 from sprat_device.contract.sketch import LogHistogram
 from sprat_device.contract.summary import MAX_CLASSES, Summary
-from sprat_device.inference.answers import Answer
+from sprat_device.inference.answers import Answer, answer_width
 from sprat_device.inference.drift import BLOCK, Drift
 from sprat_device.inference.session import Session
 from sprat_device.inference.shift import Shift
@@ -19,13 +18,14 @@ from sprat_device.inference.sources.reading import Inputs
 
 
 class Tally:
-    """Gathers answers in blocks and sketches a block at once: the hot path only stores references."""
+    """Gathers figures in blocks and sketches a block at once: the hot path only stores numbers."""
 
     def __init__(self, session: Session, *, since_us: int, drift: DriftSettings | None = None) -> None:
         self.shift = Shift(session.baseline, drift or DriftSettings())
         self._scores = session.scores
         self._drift = Drift(session.manifest, session.baseline)
-        self._answers: list[tuple[int, npt.NDArray[np.float32]]] = []
+        self._outputs = np.empty((BLOCK, answer_width(session.manifest)), np.float32)
+        self._labels: list[int] = []
         self._latencies: list[int] = []
         self._begin(since_us)
 
@@ -39,9 +39,11 @@ class Tally:
 
     def predicted(self, inputs: Inputs, answer: Answer, latency_us: int, mono_us: int) -> None:
         """Count one prediction, and the reading of that time which it answers."""
-        self._answers.append(answer[:2])  # without its embedding: of that the drift keeps a block that is bounded
+        # The outputs are copied while they are at hand: later they would have to be fetched from all over the memory.
+        self._outputs[len(self._labels)] = answer.outputs
+        self._labels.append(answer.label)
         self._latencies.append(latency_us)
-        if len(self._answers) == BLOCK:
+        if len(self._labels) == BLOCK:
             self._sketch()
         self._drift.add(inputs, mono_us, answer.embedding)
 
@@ -74,18 +76,17 @@ class Tally:
         return summary
 
     def _sketch(self) -> None:
-        if not self._answers:
+        if not self._labels:
             return
-        labels, outputs = zip(*self._answers, strict=True)
-        rows = np.concatenate(outputs).reshape(len(outputs), -1)
+        rows = self._outputs[: len(self._labels)]
         self._predictions += len(rows)
-        for label, times in Counter(labels).items():
+        for label, times in Counter(self._labels).items():
             if label != NO_LABEL and (label in self._classes or len(self._classes) < MAX_CLASSES):
                 self._classes[label] = self._classes.get(label, 0) + times
         self._latency.add_many(np.array(self._latencies))
         if self._scores:
             # The label is the highest score's position.
-            self._confidence.add_many(rows[np.arange(len(rows)), labels])
+            self._confidence.add_many(rows[np.arange(len(rows)), self._labels])
         self._drift.add_answers(rows)
-        self._answers.clear()
+        self._labels.clear()
         self._latencies.clear()

@@ -135,7 +135,7 @@ def test_of_large_readings_the_same_ones_are_looked_at_and_the_embedding_is_paid
     narrow, wide = looks(4), looks(4096)
     assert 0 < narrow["embedding:norm"] == narrow["mean:image"] < 2000
     assert wide["embedding:norm"] == wide["mean:image"]
-    assert wide["embedding:norm"] == pytest.approx(narrow["embedding:norm"] / 2, rel=0.02)
+    assert wide["embedding:norm"] == pytest.approx(narrow["embedding:norm"] / 2, abs=1)
 
 
 def two_outputs(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
