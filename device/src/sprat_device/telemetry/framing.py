@@ -1,4 +1,7 @@
-"""When a frame closes: at 500 records, before its body could exceed its limit, after the interval, or with its bundle."""
+"""When a frame closes: at 500 records, before its body could exceed its limit, or after the interval.
+
+Inputs take turns, so each has a frame of its own: one that had to close for the other would hold a single record.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,10 @@ _PREDICTION_BYTES: Final = 26
 """Index, time, label and latency of one prediction at most."""
 
 
+Whose = tuple[Lane, Origin | None, bool]
+"""What the records of one frame have in common: the lane; of predictions whose they are, and whether they are scores."""
+
+
 class Handed(NamedTuple):
     """A record on its way from the inference loop to a frame; `size` in bytes before compression."""
 
@@ -33,25 +40,27 @@ class Handed(NamedTuple):
         size = _PREDICTION_BYTES + (2 if scores else 4) * prediction.outputs.size
         return cls(_PREDICTIONS, prediction, size, origin, scores)
 
+    @property
+    def whose(self) -> Whose:
+        """Return what the records of its frame have in common."""
+        return self.lane, self.origin, self.scores
+
 
 @dataclass(slots=True)
 class OpenFrame:
-    """Records of one lane, and for predictions of one bundle, that are not sealed yet."""
+    """Records that are not sealed yet."""
 
-    lane: Lane
+    whose: Whose
     opened_us: int
-    origin: Origin | None = None
-    scores: bool = False
     size: int = 0
     records: list[Prediction | Row] = field(default_factory=list)
 
     def fill(self, handed: Sequence[Handed]) -> int:
-        """Take records of this lane as long as they may join; return how many did. An empty frame takes the first."""
-        room, mine = MAX_RECORDS - len(self.records), (self.origin, self.scores)
+        """Take records as long as there is room; return how many were taken. An empty frame takes the first."""
+        room = MAX_RECORDS - len(self.records)
         for place, one in enumerate(handed[:room]):
             size = self.size + one.size
-            # A tuple compares objects that are the very same, as they nearly always are, at once.
-            if self.records and (size > _PLAIN_LIMIT or (one.origin, one.scores) != mine):
+            if self.records and size > _PLAIN_LIMIT:
                 return place
             self.records.append(one.record)
             self.size = size
@@ -63,13 +72,14 @@ class OpenFrame:
 
     def draft(self, *, boot_id: bytes, clock: ClockState) -> Draft:
         """Encode what was taken."""
+        lane, origin, scores = self.whose
         body = (
             encode_rows(cast("list[Row]", self.records))
-            if self.origin is None
-            else encode_predictions(self.origin, cast("list[Prediction]", self.records), scores=self.scores)
+            if origin is None
+            else encode_predictions(origin, cast("list[Prediction]", self.records), scores=scores)
         )
         first, last = self.records[0], self.records[-1]
         return Draft(
-            lane=self.lane, count=len(self.records), body=body, boot_id=boot_id, clock=clock,
+            lane=lane, count=len(self.records), body=body, boot_id=boot_id, clock=clock,
             mono_first_us=first.mono_us, mono_last_us=last.mono_us, wall_first_us=first.wall_us, wall_last_us=last.wall_us,
         )  # fmt: skip

@@ -8,10 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import groupby
-from operator import attrgetter
 from typing import Final
 
 from sprat_device.board.clock import Clock
@@ -177,12 +175,12 @@ class Recorder:
         with self._hand:
             queue = [self._queue.popleft() for _ in range(len(self._queue))]
             overflow, self._overflow = self._overflow, Counter()
-            taken = [(lane, list(handed)) for lane, handed in groupby(queue, attrgetter("lane"))]
-            for lane, handed in taken:
-                self._taken[lane] += len(handed)
+            taken = _sorted_out(queue)
+            for handed in taken:
+                self._taken[handed[0].lane] += len(handed)
             self._taken.update(overflow)
-        for lane, handed in taken:
-            self._writer.take(lane, handed)
+        for handed in taken:
+            self._writer.take(handed[0].whose, handed)
         for lane, records in overflow.items():
             self._writer.give_up(lane, records, "queue")
         self._writer.seal_due(everything=everything)
@@ -208,3 +206,11 @@ class Recorder:
             why = "daily-bytes" if order.index(detail) > order.index(before) else "new-day"
             self.event("detail", {"from": before, "to": detail, "reason": why})
             self._detail = detail
+
+
+def _sorted_out(queue: Iterable[Handed]) -> list[list[Handed]]:
+    """Return records by whose they are; predictions by the very object of their origin, which is compared at once."""
+    found: dict[int | Lane, list[Handed]] = {}
+    for handed in queue:
+        found.setdefault(handed.lane if handed.origin is None else id(handed.origin), []).append(handed)
+    return list(found.values())

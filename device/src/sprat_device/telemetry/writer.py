@@ -19,7 +19,7 @@ from sprat_device.contract.frame import HEADER_SIZE
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Row
 from sprat_device.telemetry.draft import Gap
-from sprat_device.telemetry.framing import Handed, OpenFrame
+from sprat_device.telemetry.framing import Handed, OpenFrame, Whose
 from sprat_device.telemetry.spool import Spool, SpoolFull
 
 _ROW_BYTES: Final = 256
@@ -52,7 +52,7 @@ def _sayable(value: Any) -> Any:
 
 
 class FrameWriter:
-    """Open frames by lane, and what was lost since it was last said."""
+    """Open frames, and what was lost since it was last said."""
 
     def __init__(self, spool: Spool, clock: Clock, *, interval_us: int) -> None:
         self.settled: Counter[Lane] = Counter()
@@ -61,20 +61,18 @@ class FrameWriter:
         self._spool = spool
         self._clock = clock
         self.interval_us = interval_us
-        self._open: dict[Lane, OpenFrame] = {}
+        self._open: dict[Whose, OpenFrame] = {}
         self._lost: Counter[tuple[Lane, str]] = Counter()
         self._evicted: list[Gap] = []
 
-    def take(self, lane: Lane, handed: Sequence[Handed]) -> None:
-        """Put records of one lane into its frame; one that is full or of another bundle is sealed, and a new one begun."""
+    def take(self, whose: Whose, handed: Sequence[Handed]) -> None:
+        """Put records that belong together into their frame; one that is full is sealed, and a new one begun."""
         while handed:
-            if (frame := self._open.get(lane)) is None:
-                first = handed[0]
-                frame = OpenFrame(lane, self._clock.monotonic_us(), first.origin, first.scores)
-                self._open[lane] = frame
+            if (frame := self._open.get(whose)) is None:
+                frame = self._open[whose] = OpenFrame(whose, self._clock.monotonic_us())
             handed = handed[frame.fill(handed) :]
             if handed:
-                self._seal(lane)
+                self._seal(whose)
 
     def give_up(self, lane: Lane, records: int, reason: str) -> None:
         """Count records that cannot be kept."""
@@ -86,12 +84,12 @@ class FrameWriter:
         """Seal the frames that are due, after telling what was lost."""
         self._tell_gaps()
         now_us = self._clock.monotonic_us()
-        for lane, frame in list(self._open.items()):
+        for whose, frame in list(self._open.items()):
             if everything or frame.due(now_us, interval_us=self.interval_us):
-                self._seal(lane)
+                self._seal(whose)
 
-    def _seal(self, lane: Lane) -> None:
-        frame = self._open.pop(lane)
+    def _seal(self, whose: Whose) -> None:
+        frame = self._open.pop(whose)
         try:
             draft = frame.draft(boot_id=self._clock.boot_id, clock=self._clock.state())
             self._evicted += self._spool.append(draft)
@@ -102,13 +100,14 @@ class FrameWriter:
         except OSError as exc:
             self._cannot_store(frame, "disk", exc)
         else:
-            self.settled[lane] += len(frame.records)
+            self.settled[draft.lane] += draft.count
             self.bytes_framed += HEADER_SIZE + len(draft.body)
 
     def _cannot_store(self, frame: OpenFrame, reason: str, exc: Exception) -> None:
+        lane, records = frame.whose[0], len(frame.records)
         if not self._lost:  # once until it has been told: a full disk must not fill the log as well
-            _log.warning("telemetry: %d records of %s given up (%s)", len(frame.records), frame.lane, exc)
-        self.give_up(frame.lane, len(frame.records), reason)
+            _log.warning("telemetry: %d records of %s given up (%s)", records, lane, exc)
+        self.give_up(lane, records, reason)
 
     def _tell_gaps(self) -> None:
         evicted, self._evicted = self._evicted, []
@@ -124,4 +123,5 @@ class FrameWriter:
     def _tell(self, detail: dict[str, object]) -> None:
         self.gap_rows += 1
         row = Row("gap", self._clock.monotonic_us(), self._clock.wall_us(), detail)
-        self.take(Lane.EVENTS, [hand_row(Lane.EVENTS, row)])
+        told = hand_row(Lane.EVENTS, row)
+        self.take(told.whose, [told])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,28 +58,45 @@ def _balanced(recorder: Recorder) -> None:
         assert report.balanced(), report
 
 
-def test_a_frame_closes_at_500_records_with_its_bundle_and_after_the_interval(tmp_path: Path) -> None:
+def test_a_frame_closes_at_500_records_and_after_the_interval(tmp_path: Path) -> None:
     spool, clock = open_spool(tmp_path), ManualClock()
     recorder = _recorder(spool, clock, frame_interval_s=5.0)
     for index in range(500):
         recorder.prediction(ORIGIN, _prediction(index), scores=True)
     recorder.write()
     assert [len(body.index) for body in _predictions(spool)] == [500]  # and not only when the next record comes
-    for index in range(500, 501):
-        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+    recorder.prediction(ORIGIN, _prediction(500), scores=True)
+    recorder.write()
+    clock.advance(2)
     recorder.prediction(OTHER, _prediction(501), scores=True)
     recorder.write()
-    assert [len(body.index) for body in _predictions(spool)] == [500, 1]
-    assert recorder.ledger()["predictions"].open == 1
+    assert len(_predictions(spool)) == 1
+    assert recorder.ledger()["predictions"].open == 2
     _balanced(recorder)
-    clock.advance(4.9)
+    clock.advance(2.9)
     recorder.write()
-    assert len(_predictions(spool)) == 2
+    assert len(_predictions(spool)) == 1
     clock.advance(0.2)
+    recorder.write()
+    assert [body.origin for body in _predictions(spool)] == [ORIGIN, ORIGIN]
+    clock.advance(2)
     recorder.write()
     bodies = _predictions(spool)
     assert [body.origin for body in bodies] == [ORIGIN, ORIGIN, OTHER]
     assert np.concatenate([body.index for body in bodies]).tolist() == list(range(502))
+    _balanced(recorder)
+
+
+def test_inputs_that_take_turns_have_frames_of_their_own(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool)
+    for index in range(200):
+        for origin in (ORIGIN, OTHER, replace(ORIGIN)):  # the last is equal to the first, and not the same
+            recorder.prediction(origin, _prediction(index), scores=True)
+    recorder.write(everything=True)
+    bodies = {body.origin: body.index.tolist() for body in _predictions(spool)}
+    assert len(_predictions(spool)) == 2
+    assert (sorted(bodies[ORIGIN]), bodies[OTHER]) == (sorted([*range(200)] * 2), [*range(200)])
     _balanced(recorder)
 
 
