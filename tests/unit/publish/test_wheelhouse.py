@@ -78,7 +78,11 @@ def test_every_target_has_a_wheelhouse_of_its_first_runtime(path: Path) -> None:
             1,
             "no-runtime: tflite has no wheels for Python 3.13, only for 3.11;",
         ),
-        ("--target pi-4 --python three", 2, "--python: found 'three', expected 3.N, as `python3 --version` says on the"),
+        (
+            "--target pi-4 --python three",
+            2,
+            "--python: found 'three', expected 3.N, as `python3 --version` says on the",
+        ),
         ("--target pi-4 --runtime torch", 2, "runtime 'torch': expected one of"),
         ("--target pi-5", 2, "--target: unknown target 'pi-5'; did you mean 'pi-4'?"),
     ],
