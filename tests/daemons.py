@@ -38,13 +38,14 @@ HANGS = """
 import sys, threading
 from pathlib import Path
 from sprat_device import daemon
-from sprat_device.agent import stream
+from sprat_device.agent import inputs
 
 class Hanging:
+    def fitted(self, manifest): return self
     def read(self, timeout_s): threading.Event().wait()
     def close(self): pass
 
-stream.Feeds.source = lambda *_a: Hanging()
+inputs.open_inlet = lambda *_a, **_k: Hanging()
 sys.exit(daemon.run(Path(sys.argv[1])))
 """
 """An agent whose source never comes back."""
