@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -65,6 +67,20 @@ def answer(authority: TestAuthority, port: int, trusted_us: Callable[[], int]) -
         return transport.receive(20)
     finally:
         transport.disconnect()
+
+
+def test_a_lost_connection_leaves_nothing_for_the_garbage_collector(tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    certificate, key = authority.issue(DEVICE)
+    gc.disable()  # a full collection is rare in an agent that does nothing but lose its link
+    try:
+        context = tls.context(ca=authority.ca, certificate=certificate, key=key, trusted_us=lambda: 0)
+        classes, kept = {type(context), type(context).sslsocket_class}, weakref.ref(context)
+        context = tls.context(ca=authority.ca, certificate=certificate, key=key, trusted_us=lambda: 0)
+        assert kept() is None
+        assert {type(context), type(context).sslsocket_class} == classes
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

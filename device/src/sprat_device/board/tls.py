@@ -11,7 +11,7 @@ import errno
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sprat_device.contract.errors import MachineLacks
 
@@ -25,33 +25,51 @@ Now = Callable[[], int]
 def context(*, ca: Path, certificate: Path, key: Path, trusted_us: Now) -> ssl.SSLContext:
     """Trust the hub's CA alone, show our certificate, and judge what has ended by trusted time."""
     try:
-        made = ssl.create_default_context(cafile=str(ca))
+        made = _TimedContext(trusted_us)
+        made.load_verify_locations(cafile=str(ca))
         made.load_cert_chain(str(certificate), str(key))
     except (OSError, ssl.SSLError) as exc:
         if exc.errno == errno.ENOMEM:
             raise MemoryError from exc
         raise MachineLacks(f"identity in {ca.parent}: cannot be loaded ({exc}); enrol this device again") from exc
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.verify_flags |= NO_CHECK_TIME
-    authorities = made.get_ca_certs()
-
-    class TimedSocket(ssl.SSLSocket):
-        def do_handshake(self, block: bool = False) -> None:
-            try:
-                super().do_handshake(block)
-                now_us = trusted_us()
-                _require_current("the hub's certificate", self.getpeercert(), now_us)
-                for authority in authorities:
-                    _require_current("the hub's CA", authority, now_us)
-            except ValueError as exc:  # closed meanwhile, or a time that cannot be read
-                self.close()
-                raise ssl.SSLError(f"handshake: {exc}") from exc
-            except OSError:
-                self.close()  # who asked for the handshake does not always close it
-                raise
-
-    made.sslsocket_class = TimedSocket
     return made
+
+
+class _TimedSocket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+            context = self.context
+            if isinstance(context, _TimedContext):
+                context.require_current(self.getpeercert())
+        except ValueError as exc:  # closed meanwhile, or a time that cannot be read
+            self.close()
+            raise ssl.SSLError(f"handshake: {exc}") from exc
+        except OSError:
+            self.close()  # who asked for the handshake does not always close it
+            raise
+
+
+class _TimedContext(ssl.SSLContext):
+    """A client's context; its classes are made once, for only the garbage collector takes away a class again."""
+
+    sslsocket_class = _TimedSocket
+
+    def __new__(cls, _trusted_us: Now) -> Self:
+        # This protocol asks for a certificate, and for the host's name in it.
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self, trusted_us: Now) -> None:
+        self._trusted_us = trusted_us
+        self.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.verify_flags |= NO_CHECK_TIME
+
+    def require_current(self, certificate: Mapping[str, Any] | None) -> None:
+        """Raise SSLError for a hub's certificate, or an authority that we trust, that has ended."""
+        now_us = self._trusted_us()
+        _require_current("the hub's certificate", certificate, now_us)
+        for authority in self.get_ca_certs():
+            _require_current("the hub's CA", authority, now_us)
 
 
 def ends_us(certificate: Mapping[str, Any]) -> int:
