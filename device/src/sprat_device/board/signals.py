@@ -39,6 +39,7 @@ class Signals:
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self._ending = True
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python takes its handlers away before it ends
         for number in _ENDS:
             signal.signal(number, signal.SIG_DFL)  # the next one ends it at once
         if not self._handed_over:
