@@ -34,6 +34,8 @@ from sprat_device.install.slots import Pair, Slots
 
 DEVICE = DeviceId("d1")
 MODEL = ModelName("tiny")
+Start = Callable[..., "Agent"]
+"""Starts an agent over a state folder; it is ended with the test."""
 HANGS = """
 import sys, threading
 from pathlib import Path

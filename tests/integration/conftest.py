@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.brokers import Mosquitto, TestAuthority, make_broker
+from tests.daemons import Agent, Start
 from tests.ingests import Ingest
 
 
@@ -34,3 +36,19 @@ def ingest(tmp_path: Path, broker: Mosquitto, authority: TestAuthority) -> Itera
     process.start()
     yield process
     process.kill()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """What starts real agents, each with a folder of its own for what it says."""
+    agents: list[Agent] = []
+
+    def begin(state: Path, **how: Any) -> Agent:
+        folder = tmp_path / f"run{len(agents)}"
+        folder.mkdir()
+        agents.append(Agent(state, folder, **how))
+        return agents[-1]
+
+    yield begin
+    for agent in agents:
+        agent.close()

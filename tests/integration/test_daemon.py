@@ -8,20 +8,19 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests import daemons
 from tests.brokers import Mosquitto, TestAuthority
-from tests.daemons import Agent, Asker, make_state, settings, wait_for
+from tests.daemons import Asker, Start, make_state, settings, wait_for
 
 from sprat_device.contract.capture import Wish
 from sprat_device.contract.twin import Detail, InputMode, TelemetrySettings
 
 pytestmark = pytest.mark.integration
-Start = Callable[..., Agent]
 
 
 @pytest.fixture
@@ -44,21 +43,6 @@ def state(tmp_path: Path, authority: TestAuthority) -> Path:
 def linked(tmp_path: Path, authority: TestAuthority, broker: Mosquitto) -> Path:
     """Return the state of a device whose broker runs."""
     return make_state(tmp_path / "state", authority, broker.port)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    agents: list[Agent] = []
-
-    def begin(state: Path, **how: Any) -> Agent:
-        folder = tmp_path / f"run{len(agents)}"
-        folder.mkdir()
-        agents.append(Agent(state, folder, **how))
-        return agents[-1]
-
-    yield begin
-    for agent in agents:
-        agent.close()
 
 
 def _runs(state: Path) -> dict[str, Any]:

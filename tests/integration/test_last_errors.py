@@ -6,19 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.brokers import Mosquitto, TestAuthority
-from tests.daemons import Agent, Asker, make_state, settings, wait_for
+from tests.daemons import Asker, Start, make_state, settings, wait_for
 
 from sprat_device.contract.last_errors import REMEDIES
 from sprat_device.contract.twin import InputMode
 
 pytestmark = pytest.mark.integration
-Start = Callable[..., Agent]
 GATE = '[[outputs]]\nkind = "file"\nname = "gate"\npath = "/nowhere/at/all"\n'
 BREAKS = """
 import sys
@@ -41,21 +39,6 @@ def state(tmp_path: Path, authority: TestAuthority, broker: Mosquitto, monkeypat
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     return make_state(tmp_path / "state", authority, broker.port)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    agents: list[Agent] = []
-
-    def begin(state: Path, **how: Any) -> Agent:
-        folder = tmp_path / f"run{len(agents)}"
-        folder.mkdir()
-        agents.append(Agent(state, folder, **how))
-        return agents[-1]
-
-    yield begin
-    for agent in agents:
-        agent.close()
 
 
 def status(state: Path) -> dict[str, Any]:

@@ -6,21 +6,19 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.brokers import TestAuthority
-from tests.daemons import Agent, make_state, settings, softmax, wait_for
+from tests.daemons import Agent, Start, make_state, settings, softmax, wait_for
 from tests.unit.device.inference import bundles
 
 from sprat_device.contract.bundle import GoldenSet
 from sprat_device.contract.manifest import Tolerance
 
 pytestmark = pytest.mark.integration
-Start = Callable[..., Agent]
 _BEGIN = """
 import os, signal, subprocess, sys
 from pathlib import Path
@@ -76,21 +74,6 @@ sys.exit(serve.main([sys.argv[1], "--listen", "127.0.0.1:0"]))
 def state(tmp_path: Path, authority: TestAuthority) -> Path:
     """Return the state of a device whose broker is not there."""
     return make_state(tmp_path / "state", authority, 1)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    agents: list[Agent] = []
-
-    def begin(state: Path, **how: Any) -> Agent:
-        folder = tmp_path / f"run{len(agents)}"
-        folder.mkdir()
-        agents.append(Agent(state, folder, **how))
-        return agents[-1]
-
-    yield begin
-    for agent in agents:
-        agent.close()
 
 
 def _runs(state: Path) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from sprat import __version__
-from sprat.cli import readers
 from sprat.errors import NO_SPACE, SpratError
+from sprat_device.board import readers
 
 COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("demo", "sprat.cli.demo:demo", "The story of the README, on this machine."),

@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from sprat import cli, settings
-from sprat.cli import readers
 from sprat.cli.output import Output
 from sprat.errors import GateFailed, HubUnreachable, MachineLacks, WrongUse
+from sprat_device.board import readers
 
 
 def _raising(monkeypatch, exc):

@@ -1,7 +1,7 @@
 """Ends a command well whose reader has gone (`… | head -1`): quietly, as programs of the shell do.
 
 Python ignores SIGPIPE and would tell a traceback, or end with 120 while it closes its streams. The signal itself stays
-ignored: a peer that closes a socket must not end the agent.
+ignored: a peer that closes a socket must not end the agent, nor the hub, whose commands end by the same rules.
 """
 
 from __future__ import annotations

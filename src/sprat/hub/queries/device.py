@@ -152,7 +152,7 @@ def lane_lines(row: DeviceRow, held: tuple[LedgerRow, ...]) -> tuple[LaneLine, .
 def _facts(row: DeviceRow) -> tuple[tuple[str, str], ...]:
     told: Mapping[str, Any] = {**row.device.facts, **(row.told.twin.facts if row.told else {})}
     names = [name for name in _FACTS if name in told] + sorted(set(told) - set(_FACTS))
-    return tuple((name, _plain(told[name])) for name in names)
+    return tuple((name, said) for name in names if (said := _plain(told[name])))
 
 
 def _plain(value: object) -> str:
