@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from sprat.compiler import bundling, columns, release_files, training
+from sprat.compiler import columns, release_files, training
 from sprat.compiler import stopped as stopped_
-from sprat.compiler.bundling import Lowering
 from sprat.compiler.choice import search, searching
 from sprat.compiler.choice.ranking import rank
 from sprat.compiler.choice.search import Candidate
+from sprat.compiler.lowering import Lowering, shaped
 from sprat.compiler.proof import trials as trials_
 from sprat.compiler.proof import without_labels, yardstick
 from sprat.compiler.proof.trials import Places, Trials
@@ -121,7 +121,7 @@ def _build(
         wanted = [c for group in candidates.values() for c in group]
         ingested = without_labels.filled(ingested, trained.research, recipe)
         lowered = {
-            scheme: bundling.shaped(one, recipe, ingested, scores=trained.research["train"])
+            scheme: shaped(one, recipe, ingested, scores=trained.research["train"])
             if isinstance(one, Lowering)
             else one
             for scheme, one in _lower(jobs, task, wanted, trained.sha256, work=work, say=say).items()

@@ -15,17 +15,20 @@ import numpy as np
 
 from sprat import __version__
 from sprat.compiler import bundling, embedded, reference
-from sprat.compiler.bundling import RESEARCH, Contents, Lowering
+from sprat.compiler.bundling import Contents
 from sprat.compiler.choice.ranking import Ranked
 from sprat.compiler.embedded import Embedded
+from sprat.compiler.golden import RESEARCH, golden_rows, tolerance
 from sprat.compiler.ingest import Ingested
-from sprat.compiler.proof import budget
+from sprat.compiler.lowering import Lowering
+from sprat.compiler.proof import budget, ranks
 from sprat.compiler.proof.trials import Trial, Trials
 from sprat.compiler.result import BuiltBundle
 from sprat.compiler.runners import measure
 from sprat.compiler.spec.project import Project
 from sprat.compiler.spec.recipe import Recipe
 from sprat.compiler.spec.target import Target
+from sprat.compiler.tensor_specs import input_specs, output_specs
 from sprat.data.split import PARTS
 from sprat.data.table import write_table
 from sprat.errors import GateFailed
@@ -104,7 +107,7 @@ class Staging:
         test = self._ingested.parts["test"]
         test_set = folder / f"{recipe.model}-test.npz"
         labels = np.repeat(test.labels, max(1, lowering.steps), axis=0)
-        write_table(test_set, {**bundling.readings(test.inputs, lowering), "labels": labels})
+        write_table(test_set, {**lowering.readings(test.inputs), "labels": labels})
         home = self._out / target.name if self._many else self._out
         places = {path: home / path.name for path in (staged, folder / "measured.json", test_set)}
         self._moves += places.items()
@@ -127,12 +130,12 @@ class Staging:
     def _contents(self, lowering: Lowering, passed: tuple[Trial, ...], target: Target, ranked: Ranked) -> Contents:
         recipe, trained, ingested = self._project.recipe, self._trained, self._ingested
         golden = GoldenSet(
-            bundling.readings(self._trials.golden_inputs, lowering),
+            lowering.readings(self._trials.golden_inputs),
             {trial.runtime: trial.golden for trial in passed} | self._research_golden(lowering),
         )
         worst = next(row.metric for row in ranked.rows if row.chosen)
         tolerances: dict[str, Tolerance] = {
-            trial.runtime: bundling.tolerance(lowering, bundling.answers(trial.golden, lowering)) for trial in passed
+            trial.runtime: tolerance(lowering, lowering.answers(trial.golden)) for trial in passed
         }
         shown = self._shown(lowering, passed[0]) if lowering.embedding else None
         predicted, threshold = trained.research["train"], None
@@ -141,13 +144,13 @@ class Staging:
             predicted, scores = (
                 self._trials.answers_to(part, lowering, passed[0].runtime) for part in ("train", "validation")
             )
-            threshold = bundling.threshold(ingested.parts["validation"], scores)
+            threshold = ranks.threshold(ingested.parts["validation"].labels, scores)
         return Contents(
             threshold=threshold,
             golden=golden,
             baseline=reference.baseline(
                 ingested.parts["train"], predicted, recipe, threshold=threshold,
-                specs=bundling.input_specs(lowering, recipe, ingested), steps=lowering.steps,
+                specs=input_specs(lowering, recipe, ingested), steps=lowering.steps,
                 answers=_answer_figures(lowering, recipe, passed[0]), shown=shown,
             ),
             runtimes={trial.runtime: target.runtimes[trial.runtime].minimum for trial in passed},
@@ -187,7 +190,7 @@ class Staging:
         recipe, answers = self._project.recipe, self._trained.research["validation"]
         if recipe.golden_inputs != "real":
             return {}
-        golden = answers[bundling.golden_rows(len(answers), recipe)]
+        golden = answers[golden_rows(len(answers), recipe)]
         # A sequence's one answer stands at each of its readings: every golden array has as many rows.
         return {RESEARCH: {"answers": np.repeat(golden, max(1, lowering.steps), axis=0)}}
 
@@ -242,15 +245,12 @@ _TOLD_WITH_FIGURES: Final = frozenset(
 
 def _embedding_tolerances(lowering: Lowering, passed: tuple[Trial, ...]) -> dict[str, Tolerance]:
     scale = next(facts.scale for facts in lowering.outputs if facts.name == lowering.embedding)
-    return {
-        trial.runtime: bundling.tolerance(lowering, bundling.embeddings(trial.golden, lowering), scale=scale)
-        for trial in passed
-    }
+    return {trial.runtime: tolerance(lowering, lowering.embeddings(trial.golden), scale=scale) for trial in passed}
 
 
 def _answer_figures(lowering: Lowering, recipe: Recipe, trial: Trial) -> dict[str, Any]:
     """Return the figures of the artifact's answers to the test rows; a stream's answer to a reading is none to a row."""
     if lowering.steps:
         return {}
-    meaning = statistics.meaning_of(bundling.output_specs(lowering, recipe))
+    meaning = statistics.meaning_of(output_specs(lowering, recipe))
     return statistics.of_answers(meaning, trial.answers)

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 
 from sprat.compiler import bundling, reference
-from sprat.compiler.bundling import Contents, Lowering
+from sprat.compiler.bundling import Contents
+from sprat.compiler.golden import golden_inputs, tolerance
 from sprat.compiler.ingest import ingest
+from sprat.compiler.lowering import Lowering
 from sprat.compiler.spec import recipe
+from sprat.compiler.tensor_specs import input_specs
 from sprat.compiler.workers.work import TensorFacts
 from sprat.errors import RecipeError
 from sprat_device.contract import bundle as bundles
@@ -74,7 +77,7 @@ def _lowering(path, *, output=SCORES, scheme="float64-onnx"):
 def test_a_written_bundle_reads_back(tmp_path):
     found = ingest(_table(), RECIPE)
     lowering = _lowering(tmp_path / "m.onnx")
-    inputs = bundling.readings(bundling.golden_inputs(found.parts["validation"], RECIPE, found), lowering)
+    inputs = lowering.readings(golden_inputs(found.parts["validation"], RECIPE, found))
     research = np.eye(2)[found.parts["train"].labels]
     contents = Contents(
         GoldenSet(inputs, {}), reference.baseline(found.parts["train"], research, RECIPE), {"onnx": "1.0"}
@@ -93,24 +96,24 @@ def test_a_written_bundle_reads_back(tmp_path):
 def test_synthetic_golden_inputs_hold_no_real_row():
     synthetic = recipe.parse(TEXT, overrides=("golden.inputs=synthetic",))
     found = ingest(_table(), synthetic)
-    rows = bundling.golden_inputs(found.parts["validation"], synthetic, found)["reading"]
+    rows = golden_inputs(found.parts["validation"], synthetic, found)["reading"]
     real = {row.tobytes() for part in found.parts.values() for row in part.inputs["reading"]}
     assert rows.shape == (32, 4)
     assert not real & {row.tobytes() for row in rows}
-    assert np.array_equal(rows, bundling.golden_inputs(found.parts["validation"], synthetic, found)["reading"])
+    assert np.array_equal(rows, golden_inputs(found.parts["validation"], synthetic, found)["reading"])
 
 
 def test_quantized_outputs_are_compared_in_steps_and_dequantized_by_their_facts(tmp_path):
     quantized = _lowering(tmp_path / "m", output=TensorFacts("p", "int8", (1, 2), 1 / 256, -128), scheme="int8-full")
     raw = {"p": np.array([[-128, 127]], np.int8)}
-    assert bundling.answers(raw, quantized).tolist() == [[0.0, 255 / 256]]
-    assert bundling.tolerance(quantized, bundling.answers(raw, quantized)).kind == "lsb"
+    assert quantized.answers(raw).tolist() == [[0.0, 255 / 256]]
+    assert tolerance(quantized, quantized.answers(raw)).kind == "lsb"
     plain = _lowering(tmp_path / "m")
-    assert bundling.tolerance(plain, np.array([[500.0]])).value == pytest.approx(0.05)
+    assert tolerance(plain, np.array([[500.0]])).value == pytest.approx(0.05)
 
 
 def test_readings_have_the_dtype_that_a_device_is_fed(tmp_path):
-    found = bundling.readings({"reading": np.zeros((2, 4), np.int16)}, _lowering(tmp_path / "m"))
+    found = _lowering(tmp_path / "m").readings({"reading": np.zeros((2, 4), np.int16)})
     assert found["reading"].dtype == np.float64
 
 
@@ -120,23 +123,23 @@ def test_each_feature_has_the_range_of_its_own_training_rows(tmp_path):
     asked = recipe.parse(TEXT, overrides=('inputs.reading.missing="keep"', 'inputs.reading.codes=["hour"]'))
     found = ingest(table | {"hour": np.arange(300) % 7}, asked, stop=False)
     train = found.parts["train"].inputs["reading"]
-    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), asked, found)
+    (spec,) = input_specs(_lowering(tmp_path / "m"), asked, found)
     assert spec.minimums == (np.nanmin(train[:, 0]), 40.0, train[:, 2].min(), 0.0)
     assert spec.maximums == (np.nanmax(train[:, 0]), 40.0, train[:, 2].max(), 0.0)
     nothing = ingest(table | {"temperature": np.full(300, np.nan)}, asked, stop=False)
-    assert bundling.input_specs(_lowering(tmp_path / "m"), asked, nothing)[0].maximums[0] == 0.0
+    assert input_specs(_lowering(tmp_path / "m"), asked, nothing)[0].maximums[0] == 0.0
 
 
 def test_a_range_that_the_recipe_states_is_the_only_one(tmp_path):
     stated = recipe.parse(TEXT, overrides=("inputs.reading.minimum=-100", "inputs.reading.maximum=1000"))
-    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), stated, ingest(_table(), stated))
+    (spec,) = input_specs(_lowering(tmp_path / "m"), stated, ingest(_table(), stated))
     assert (spec.minimum, spec.maximum, spec.minimums) == (-100, 1000, ())
 
 
 def test_a_feature_has_the_range_that_the_recipe_states_for_it(tmp_path):
     stated = recipe.parse(TEXT, overrides=("inputs.reading.ranges={temperature=[-40, 600]}",))
     found = ingest(_table(), stated)
-    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), stated, found)
+    (spec,) = input_specs(_lowering(tmp_path / "m"), stated, found)
     train = found.parts["train"].inputs["reading"]
     assert spec.minimums == (-40, *train[:, 1:].min(axis=0))
     assert spec.maximums == (600, *train[:, 1:].max(axis=0))
@@ -178,7 +181,7 @@ def test_what_a_detector_is_there_to_tell_is_not_refused():
 def test_made_rows_lie_within_the_range_of_each_feature():
     synthetic = recipe.parse(TEXT, overrides=("golden.inputs=synthetic",))
     found = ingest(_table() | {"co2": np.random.default_rng(2).normal(100_000, 500, 300)}, synthetic)
-    rows = bundling.golden_inputs(found.parts["validation"], synthetic, found)["reading"]
+    rows = golden_inputs(found.parts["validation"], synthetic, found)["reading"]
     low, high = found.feature_ranges["reading"]
     assert (rows >= low).all()
     assert (rows <= high).all()
@@ -194,13 +197,13 @@ def _coded(rows=300):
 def test_codes_are_what_the_data_has_and_a_made_row_has_no_other(tmp_path):
     asked = recipe.parse(TEXT, overrides=CODES)
     found = ingest(_coded(), asked)
-    (spec,) = bundling.input_specs(_lowering(tmp_path / "m"), asked, found)
+    (spec,) = input_specs(_lowering(tmp_path / "m"), asked, found)
     assert spec.codes == ((), (), (), (0.5, 6.0, 12.0))
-    made = bundling.golden_inputs(found.parts["validation"], asked, found)["reading"]
+    made = golden_inputs(found.parts["validation"], asked, found)["reading"]
     assert set(made[:, 3]) == {0.5, 6.0, 12.0}
     assert len(set(made[:, 0])) == len(made)
     anything = recipe.parse(TEXT, overrides=(*CODES, "inputs.reading.unknown=allow"))
-    assert bundling.input_specs(_lowering(tmp_path / "m"), anything, found)[0].codes == ()
+    assert input_specs(_lowering(tmp_path / "m"), anything, found)[0].codes == ()
 
 
 def test_what_takes_thousands_of_values_is_no_code():

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from sprat.compiler.bundling import Lowering
 from sprat.compiler.choice.ranking import Ranked
 from sprat.compiler.choice.search import Choice
+from sprat.compiler.lowering import Lowering
 from sprat.compiler.proof.parity import Verdict
 from sprat.compiler.proof.trials import Trial
 from sprat.compiler.report import remarks

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sprat.compiler.bundling import Lowering
 from sprat.compiler.ingest import ingest
+from sprat.compiler.lowering import Lowering
 from sprat.compiler.proof.trials import Trials, places
 from sprat.compiler.runners.running import RunnerFailed
 from sprat.compiler.spec import recipe as recipes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sprat.compiler.bundling import Lowering
 from sprat.compiler.choice import search
 from sprat.compiler.choice.search import Candidate, Choice, Measured
+from sprat.compiler.lowering import Lowering
 from sprat.compiler.proof import budget
 from sprat.compiler.proof.metrics import ERROR_METRICS
 from sprat.compiler.proof.parity import Drop

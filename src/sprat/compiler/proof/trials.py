@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sprat.compiler import bundling, reference
-from sprat.compiler.bundling import Contents, Lowering
+from sprat.compiler.bundling import Contents
+from sprat.compiler.golden import golden_inputs
 from sprat.compiler.ingest import Ingested
+from sprat.compiler.lowering import Lowering
 from sprat.compiler.proof import parity, without_labels
 from sprat.compiler.proof.parity import Verdict
 from sprat.compiler.runners.measure import Runner, require_ok
@@ -71,7 +73,7 @@ class Trials:
         self, recipe: Recipe, ingested: Ingested, research: Mapping[str, Array], *, folder: Path,
         places: Places, say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.golden_inputs = bundling.golden_inputs(ingested.parts["validation"], recipe, ingested)
+        self.golden_inputs = golden_inputs(ingested.parts["validation"], recipe, ingested)
         self._recipe, self._ingested, self._research = recipe, ingested, research
         self._folder, self._say = folder, say
         self._places = places
@@ -127,15 +129,15 @@ class Trials:
 
     def answers_to(self, part: str, lowering: Lowering, runtime: str) -> Array:
         """Return an artifact's answers to the rows of a part."""
-        inputs = bundling.readings(self._ingested.parts[part].inputs, lowering)
+        inputs = lowering.readings(self._ingested.parts[part].inputs)
         raw = self._places[runtime][0].infer(self._bundle(lowering), inputs, runtime=runtime)
-        return bundling.answers(raw, lowering)
+        return lowering.answers(raw)
 
     def embeddings_of(self, part: str, rows: npt.NDArray[np.int64], lowering: Lowering, runtime: str) -> Array:
         """Return what an artifact makes of some rows of a part, reading after reading."""
         some = {name: np.asarray(array)[rows] for name, array in self._ingested.parts[part].inputs.items()}
-        raw = self._places[runtime][0].infer(self._bundle(lowering), bundling.readings(some, lowering), runtime=runtime)
-        return bundling.embeddings(raw, lowering)
+        raw = self._places[runtime][0].infer(self._bundle(lowering), lowering.readings(some), runtime=runtime)
+        return lowering.embeddings(raw)
 
     def _answered(self, lowering: Lowering, runtime: str) -> Mapping[str, Array] | RunnerFailed:
         """Return the raw outputs for the test rows and, behind them, the golden ones; or why there are none."""
@@ -147,7 +149,7 @@ class Trials:
             for name in self.golden_inputs
         }
         try:
-            return runner.infer(self._bundle(lowering), bundling.readings(both, lowering), runtime=runtime)
+            return runner.infer(self._bundle(lowering), lowering.readings(both), runtime=runtime)
         except RunnerFailed as exc:
             return exc
 
@@ -165,8 +167,8 @@ class Trials:
             return replace(trial, verdict=Verdict(GateCode.NOT_RUN, str(figures["detail"])))
         count = len(self._ingested.parts["test"].labels)
         readings = count * max(1, lowering.steps)
-        answers = bundling.answers(raw, lowering)[:count]
-        seen = bundling.embeddings(raw, lowering)[:readings] if lowering.embedding else trial.embeddings
+        answers = lowering.answers(raw)[:count]
+        seen = lowering.embeddings(raw)[:readings] if lowering.embedding else trial.embeddings
         return replace(
             trial,
             verdict=self._judged(lowering, answers, raw),
@@ -195,7 +197,7 @@ class Trials:
         path = self._folder / f"{lowering.scheme}.sprat"
         if not path.exists():
             unused = reference.baseline(self._ingested.parts["train"], self._research["train"], self._recipe)
-            golden = GoldenSet(bundling.readings(self.golden_inputs, lowering), {})
+            golden = GoldenSet(lowering.readings(self.golden_inputs), {})
             contents = Contents(golden, unused, dict.fromkeys(self._places, "0"))
             bundling.write(path, lowering, self._recipe, self._ingested, target="trial", contents=contents)
         return path

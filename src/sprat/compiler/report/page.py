@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from sprat.compiler.bundling import Lowering
 from sprat.compiler.ingest import Ingested
+from sprat.compiler.lowering import Lowering
 from sprat.compiler.proof.trials import Trial
 from sprat.compiler.report import charts, explain
 from sprat.compiler.report import pictures as report_pictures

@@ -9,9 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sprat.compiler import bundling
-from sprat.compiler.bundling import Lowering
 from sprat.compiler.ingest import Ingested
+from sprat.compiler.lowering import Lowering
 from sprat.compiler.proof.metrics import ERROR_METRICS
 from sprat.compiler.proof.trials import Trial
 from sprat.compiler.report import anatomy, answer_charts, charts
@@ -142,8 +141,8 @@ def collapsed(trials: Sequence[Trial], lowered: Mapping[str, Lowering | JobFaile
 
 def _inside(one: Lowering, twin: Lowering | None, ingested: Ingested) -> list[tuple[str, str]]:
     inputs = {name: array[:_ROWS] for name, array in ingested.parts["validation"].inputs.items()}
-    mine = anatomy.look(one.path, bundling.readings(inputs, one))
-    other = anatomy.look(twin.path, bundling.readings(inputs, twin)) if twin else {}
+    mine = anatomy.look(one.path, one.readings(inputs))
+    other = anatomy.look(twin.path, twin.readings(inputs)) if twin else {}
     drawn: list[tuple[str, str]] = []
     for kind, what in ((anatomy.WEIGHT, "weights"), (anatomy.ACTIVATION, "activations")):
         pairs = {name: _twin(name, mine[name], other) for name in mine if name.startswith(kind)}
