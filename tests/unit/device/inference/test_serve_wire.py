@@ -48,6 +48,7 @@ def test_a_connection_is_kept_as_its_version_has_it(version: str, connection: st
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked", 411),
         (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: wonders", 417),
         (b"GET / HTTP/1.1\r\nHost: a" + b"\r\nX: y" * 64, 431),
+        (b"GET /?" + b"x=y&" * 16 + b"x=y HTTP/1.1\r\nHost: a", 400),
     ],
 )
 def test_what_is_no_plain_request_is_refused(raw: bytes, status: int) -> None:

@@ -17,6 +17,7 @@ from sprat_device.contract.errors import SpratError
 
 MAX_HEAD: Final = 16 * 1024
 _MAX_HEADERS: Final = 64
+_MAX_QUERY: Final = 16
 _LINE: Final = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])")
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*([ -~\t\x80-\xff]*?)[ \t]*")
 _ONCE: Final = frozenset({"host", "content-length", "content-type", "authorization", "expect", "origin"})
@@ -102,12 +103,18 @@ def parse_head(raw: bytes) -> Head:
     return Head(
         method=line[1].decode("ascii"),
         path=unquote(path),
-        query=dict(parse_qsl(query, keep_blank_values=True, max_num_fields=16)) if query else {},
+        query=_query(query),
         headers=headers,
         length=_length(headers),
         keep="close" not in connection and (newer or "keep-alive" in connection),
         expects=_expects(headers),
     )
+
+
+def _query(text: str) -> dict[str, str]:
+    if text.count("&") >= _MAX_QUERY:
+        raise Refusal(400, "bad-request", f"query of more than {_MAX_QUERY} parameters; /v1/models tells what is taken")
+    return dict(parse_qsl(text, keep_blank_values=True))
 
 
 def _headers(lines: list[bytes]) -> dict[str, str]:
