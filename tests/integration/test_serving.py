@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -72,6 +73,11 @@ def rig() -> Iterator[Rig]:
 
 def test_without_a_bundle_a_model_is_known_and_not_ready(rig: Rig) -> None:
     assert rig.ask("/readyz") == (503, {"ready": False, "without_bundle": ["tiny"]})
+    host, port = rig.serving.address.removeprefix("http://").split(":")
+    probe = http.client.HTTPConnection(host, int(port), timeout=60)
+    probe.request("GET", "/readyz")
+    assert probe.getresponse().headers["Retry-After"] == "1", "as every 503 says"
+    probe.close()
     assert rig.ask("/healthz")[0] == 200
     status, told = rig.ask("/v1/models/tiny/predict", ROW)
     assert (status, told["error"]["reason"]) == (503, "no-bundle")
@@ -125,6 +131,41 @@ def test_changed_settings_are_followed(rig: Rig, tmp_path: Path) -> None:
     rig.serving.keep()
     assert rig.serving.address == ""
     assert not (tmp_path / "s").exists()
+
+
+def test_a_row_that_is_being_run_while_the_server_ends_ends_no_loop(rig: Rig) -> None:
+    loop = Loop(rig.serving.source(ASKED), KeptRecords(), ManualClock(), lambda *_told: None)
+
+    def run(inputs: Any) -> Any:
+        rig.serving.configure(replace(LOCAL, queue=3))  # needs another server
+        return {"y": inputs["x"]}
+
+    model = session(run)
+    loop.swap(model, ORIGIN)
+    rig.serving.show(ASKED, model, ORIGIN)
+    host, port = rig.serving.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        head = "POST /v1/models/tiny/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Content-Length: {len(ROW)}\r\n\r\n".encode() + ROW)
+        assert loop.step(60)
+        assert client.recv(1) == b"", "its server is gone"
+    assert loop.healthy == 1
+    rig.serving.keep()
+    assert rig.ask("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".b"])
+def test_a_name_that_no_host_can_have_is_said_and_stops_nothing(tmp_path: Path, host: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("a" * 20)
+    token.chmod(0o640)
+    rig = Rig(settings=replace(LOCAL, listen=f"{host}:80", exposed=True, token_file=str(token)))
+    rig.serving.feed([ASKED])
+    rig.serving.keep()
+    rig.serving.stop()
+    ((code, told),) = rig.events
+    assert code == "not-listening"
+    assert f"{host}:80" in str(told["detail"])
 
 
 def test_a_defect_of_a_model_is_told_to_who_started_it() -> None:

@@ -24,7 +24,7 @@ class Listener:
         self._path = Path(settings.listen.removeprefix(UNIX)) if settings.listen.startswith(UNIX) else None
         try:
             self.socket = _unix(self._path, settings) if self._path else _tcp(settings)
-        except (OSError, LookupError) as exc:
+        except (OSError, LookupError, UnicodeError) as exc:  # the last: a name that no host can have
             why = (exc.strerror if isinstance(exc, OSError) else None) or exc
             raise MachineLacks(
                 f"serve.listen {settings.listen!r}: cannot listen there ({why}); choose another"

@@ -15,7 +15,7 @@ from sprat_device.inference.serve.access import Access
 from sprat_device.inference.serve.answers import document, rendering
 from sprat_device.inference.serve.desk import Desk, no_bundle
 from sprat_device.inference.serve.exchange import Exchange, Rows, Shown
-from sprat_device.inference.serve.room import Room, size_of
+from sprat_device.inference.serve.room import RETRY_S, Room, size_of
 from sprat_device.inference.serve.wire import Refusal, Request, Response
 from sprat_device.inference.tensors import reading_dtype
 
@@ -83,7 +83,8 @@ class Routes:
 
     def _ready(self) -> Response:
         lacking = sorted({desk.model for desk in self.desks.values() if desk.shown is None})
-        return document(503 if lacking else 200, {"ready": not lacking, "without_bundle": lacking})
+        again = {"Retry-After": str(RETRY_S)} if lacking else None
+        return document(503 if lacking else 200, {"ready": not lacking, "without_bundle": lacking}, again)
 
     def _models(self) -> Response:
         return document(200, {"models": [self._brief(model) for model in self._names()]})

@@ -88,6 +88,10 @@ class Server:
             self._bell.send(b"!")
         except BlockingIOError:
             return  # it rings already
+        except OSError:
+            # A row that was being run when the server ended is done now: nobody waits for it, and its loop goes on.
+            if not self._stopping:
+                raise
 
     def _run(self) -> None:
         swept_s = time.monotonic()
