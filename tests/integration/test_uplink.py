@@ -31,6 +31,7 @@ from sprat_device.contract.ids import DeviceId, Digest, ModelName
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Origin, Prediction, PredictionColumns, decode
 from sprat_device.contract.topics import Kind
+from sprat_device.telemetry.hub_words import Command
 from sprat_device.telemetry.pacing import Key
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import DiskSpool
@@ -45,7 +46,7 @@ from sprat_device.telemetry.transport import (
     Subscribed,
     Will,
 )
-from sprat_device.telemetry.uplink import Command, Uplink
+from sprat_device.telemetry.uplink import Uplink
 
 pytestmark = pytest.mark.integration
 

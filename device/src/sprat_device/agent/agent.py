@@ -35,9 +35,10 @@ from sprat_device.contract.ids import ModelName
 from sprat_device.inference.live import Live
 from sprat_device.inference.loop import Loop
 from sprat_device.install.installer import Installer
+from sprat_device.telemetry.hub_words import Command
 from sprat_device.telemetry.recorder import Recorder
 from sprat_device.telemetry.spool import Spool
-from sprat_device.telemetry.uplink import Command, Uplink
+from sprat_device.telemetry.uplink import Uplink
 
 _LOG: Final = logging.getLogger("sprat.agent")
 _HOUSEKEEPING_S: Final = 0.25

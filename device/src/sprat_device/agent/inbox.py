@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sprat_device.contract.twin import Desired
-from sprat_device.telemetry.uplink import Command
+from sprat_device.telemetry.hub_words import Command
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,21 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.board.settings import TelemetrySettings
-from sprat_device.contract import acks, topics, twin
+from sprat_device.contract import topics
+from sprat_device.contract.acks import Ack
 from sprat_device.contract.errors import ContractError, HubUnreachable
 from sprat_device.contract.ids import DeviceId
-from sprat_device.contract.topics import Kind
-from sprat_device.contract.twin import Desired, Presence
-from sprat_device.telemetry.pacing import Key, clash_delay, reconnect_delay
+from sprat_device.contract.twin import Desired
+from sprat_device.telemetry import hub_words
+from sprat_device.telemetry.hub_words import Command
+from sprat_device.telemetry.link import Link
+from sprat_device.telemetry.own_words import OwnWords
+from sprat_device.telemetry.pacing import Key
 from sprat_device.telemetry.sending import Sending
 from sprat_device.telemetry.spool import Spool
 from sprat_device.telemetry.transport import (
@@ -34,34 +35,12 @@ from sprat_device.telemetry.transport import (
     Signal,
     Subscribed,
     Transport,
-    Will,
     Woken,
 )
 
 _WAIT_S: Final = 0.25
-_CONNACK_S: Final = 20.0
-_STEADY_S: Final = 30.0
-"""A connection that held this long, or brought an ack, resets the reconnect delay."""
-_ALONE_S: Final = 600.0
-"""A connection that held this long was not taken over by another device of our name."""
 _TELL_CLASH_S: Final = 3600.0
 _log: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """The hub asks something; the answer goes to `reply_to` with `correlation`."""
-
-    name: str
-    payload: bytes
-    reply_to: str
-    correlation: bytes
-
-
-class _Link(Enum):
-    DOWN = auto()
-    CONNECTING = auto()
-    UP = auto()
 
 
 class Uplink:
@@ -91,17 +70,10 @@ class Uplink:
         self._sending = Sending(
             spool, window_frames=settings.window_frames, backlog_bytes_per_s=settings.backlog_bytes_per_s
         )
-        self._link = _Link.DOWN
-        self._link_since = 0.0
-        self._attempt = 0
-        self._attempt_at = 0.0
-        self._clashes = 0
+        self._link = Link()
+        self._words = OwnWords(device, transport)
         self._clash_told_at = -_TELL_CLASH_S
         self._frames_sent: dict[int, Key] = {}
-        self._reported = b""
-        self._reported_is_new = False
-        self._replies: deque[tuple[Command, bytes]] = deque()
-        self._live: dict[str, bytes] = {}
         self._stopping = threading.Event()
         self.beats = 0
         """Rises with every round: a count that stands still hangs."""
@@ -110,7 +82,7 @@ class Uplink:
     @property
     def connected(self) -> bool:
         """Tell whether the broker has taken us."""
-        return self._link is _Link.UP
+        return self._link.up
 
     @property
     def alive(self) -> bool:
@@ -134,33 +106,33 @@ class Uplink:
 
     def publish_reported(self, document: bytes) -> None:
         """Publish the reported twin, now and after each connect until there is a newer one."""
-        self._reported, self._reported_is_new = document, True
+        self._words.report(document)
         self._transport.wake()
 
     def publish_reply(self, command: Command, payload: bytes) -> None:
         """Answer a command, now or with the next connection."""
-        self._replies.append((command, payload))
+        self._words.reply(command, payload)
         self._transport.wake()
 
     def publish_live(self, name: str, document: bytes) -> None:
         """Mention the newest prediction of an input; without a connection nobody hears of it."""
-        if self._link is _Link.UP:
-            self._live[name] = document
+        if self._link.up:
+            self._words.mention(name, document)
             self._transport.wake()
 
     def poll(self, wait_s: float = 0.0) -> None:
         """Do one round: (re)connect, take in what came within `wait_s`, send what may go."""
         now = self._now()
-        if self._link is _Link.DOWN and now >= self._attempt_at:
+        if self._link.due(now):
             self._connect(now)
-        elif self._link is _Link.CONNECTING and now >= self._link_since + _CONNACK_S:
+        elif self._link.unanswered(now):
             self._down("no answer to CONNECT")
         signal = self._transport.receive(wait_s)
         try:
             while signal is not None:
                 self._take(signal)
                 signal = self._transport.receive(0)
-            if self._link is _Link.UP:
+            if self._link.up:
                 self._send()
         except HubUnreachable as exc:
             self._down(str(exc))
@@ -169,10 +141,9 @@ class Uplink:
         while not self._stopping.is_set():
             self.poll(_WAIT_S)
             self.beats += 1
-        if self._link is _Link.UP:
+        if self._link.up:
             try:
-                self._send_words()
-                self._transport.publish(self._topic(Kind.PRESENCE), Presence(online=False).dump(), retain=True)
+                self._words.say_goodbye()
             except HubUnreachable as exc:
                 _log.info("uplink: no goodbye (%s)", exc)
         self._transport.disconnect()
@@ -180,39 +151,22 @@ class Uplink:
     def _now(self) -> float:
         return self._clock.monotonic_us() / 1e6
 
-    def _topic(self, kind: Kind) -> str:
-        return topics.topic(self._device, kind)
-
     def _connect(self, now: float) -> None:
-        self._link, self._link_since = _Link.CONNECTING, now
+        self._link.connecting(now)
         try:
-            self._transport.connect(Will(self._topic(Kind.PRESENCE), Presence(online=False).dump()))
+            self._transport.connect(self._words.will())
         except HubUnreachable as exc:
             self._down(str(exc))
 
     def _down(self, why: str, *, taken_over: bool = False) -> None:
-        was = self._link
+        was_up = self._link.up
         self._transport.drop()
-        now = self._now()
-        if was is _Link.UP and now >= self._link_since + _STEADY_S:
-            self._attempt = 0
-        if was is _Link.UP and now >= self._link_since + _ALONE_S:
-            self._clashes = 0
         if taken_over:
-            delay = clash_delay(self._clashes, dice=self._dice())
-            self._clashes += 1
             self._tell_clash("another client came to the broker under this device's name")
-        else:
-            delay = reconnect_delay(self._attempt, dice=self._dice())
-        self._attempt += 1
-        self._link, self._attempt_at = _Link.DOWN, now + delay
+        delay_s = self._link.lost(self._now(), taken_over=taken_over, dice=self._dice())
         self._frames_sent.clear()
-        _log.log(
-            logging.WARNING if was is _Link.UP or self._attempt == 1 else logging.DEBUG,
-            "uplink: no connection (%s), next attempt in %.1f s",
-            why,
-            delay,
-        )
+        level = logging.WARNING if was_up or self._link.attempts == 1 else logging.DEBUG
+        _log.log(level, "uplink: no connection (%s), next attempt in %.1f s", why, delay_s)
 
     def _take(self, signal: Signal) -> None:
         match signal:
@@ -232,15 +186,10 @@ class Uplink:
 
     def _connected(self, signal: Connected) -> None:
         _log.info("uplink: connected (%s session)", "known" if signal.session_present else "new")
-        self._link, self._link_since = _Link.UP, self._now()
+        self._link.connected(self._now())
         self._sending.restart()
-        self._transport.subscribe((
-            self._topic(Kind.DESIRED), self._topic(Kind.ACK), topics.commands_for(self._device),
-        ))  # fmt: skip
-        presence = Presence(online=True, boot_id=self._clock.boot_id.hex())
-        self._transport.publish(self._topic(Kind.PRESENCE), presence.dump(), retain=True)
-        # Always: a broker that lost its disk may know our session and not our retained word.
-        self._reported_is_new = bool(self._reported)
+        self._transport.subscribe(hub_words.topics_for(self._device))
+        self._words.greet(self._clock.boot_id.hex())
 
     def _published(self, mid: int, code: int, why: str) -> None:
         key = self._frames_sent.pop(mid, None)
@@ -254,18 +203,17 @@ class Uplink:
 
     def _message(self, message: Message) -> None:
         try:
-            topic = topics.parse(message.topic)
-            match topic.kind:
-                case Kind.ACK:
-                    self._ack(acks.parse(message.payload))
-                case Kind.DESIRED if message.payload:
-                    self._on_desired(twin.parse_desired(message.payload))
-                case Kind.COMMAND:
-                    self._command(topic.name, message)
+            match hub_words.read(message, self._device):
+                case Ack() as ack:
+                    self._ack(ack)
+                case Desired() as desired:
+                    self._on_desired(desired)
+                case Command() as command:
+                    self._on_command(command)
         except ContractError as exc:
             _log.warning("uplink: message on %s ignored: %s", message.topic[:120], exc)
 
-    def _ack(self, ack: acks.Ack) -> None:
+    def _ack(self, ack: Ack) -> None:
         try:
             foreign = self._sending.acked(ack, self._now())
             if (ack.new_epoch or foreign) and ack.epoch in {log.epoch for log in self._spool.logs()[-1:]}:
@@ -274,7 +222,7 @@ class Uplink:
         except OSError as exc:
             # The frames stay or come again: the hub knows them. The disk's trouble shows in the recorder's gaps.
             _log.warning("uplink: ack could not be kept (%s)", exc)
-        self._attempt = 0
+        self._link.proven()
 
     def _tell_clash(self, why: str) -> None:
         _log.warning("uplink: identity clash, %s; enrol a cloned card anew", why)
@@ -282,26 +230,9 @@ class Uplink:
             self._clash_told_at = self._now()
             self._on_clash(why)
 
-    def _command(self, name: str, message: Message) -> None:
-        reply = topics.parse(message.reply_to)
-        if (reply.device, reply.kind) != (self._device, Kind.REPLY):
-            raise ContractError(f"command {name}: reply to {message.reply_to[:120]!r}, expected this device's own")
-        self._on_command(Command(name, message.payload, message.reply_to, message.correlation))
-
-    def _send_words(self) -> None:
-        if self._reported_is_new:
-            self._reported_is_new = False
-            self._transport.publish(self._topic(Kind.REPORTED), self._reported, retain=True)
-        while self._replies:
-            command, payload = self._replies[0]
-            self._transport.publish(command.reply_to, payload, correlation=command.correlation)
-            self._replies.popleft()  # one whose connection broke goes with the next
-
     def _send(self) -> None:
-        self._send_words()
-        live, self._live = self._live, {}
-        for document in live.values():
-            self._transport.mention(self._topic(Kind.LIVE), document)
+        self._words.send()
+        self._words.send_live()
         frames = topics.frames(self._device)
         while (outgoing := self._sending.next(self._now(), dice=self._dice())) is not None:
             self._frames_sent[self._transport.publish(frames, outgoing.raw)] = outgoing.key

@@ -18,10 +18,11 @@ from sprat_device.contract.ids import DeviceId
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.topics import Kind
 from sprat_device.contract.twin import Desired
+from sprat_device.telemetry.hub_words import Command
 from sprat_device.telemetry.pacing import RESEND_S
 from sprat_device.telemetry.spool import DiskSpool
 from sprat_device.telemetry.transport import NO_SUBSCRIBERS, Lost, Message, Published
-from sprat_device.telemetry.uplink import Command, Uplink
+from sprat_device.telemetry.uplink import Uplink
 
 DEVICE = DeviceId("d1")
 
