@@ -126,5 +126,6 @@ class Pace:
         return not self.bytes_per_s or self._level >= 0
 
     def spend(self, size: int) -> None:
-        """Take a frame's bytes out."""
-        self._level -= size
+        """Take a frame's bytes out; without a limit nothing is owed, whatever limit is set later."""
+        if self.bytes_per_s:
+            self._level -= size

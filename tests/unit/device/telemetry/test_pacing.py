@@ -106,6 +106,18 @@ def test_a_pace_allows_its_bytes_over_time() -> None:
     assert free.allows(0.0)
 
 
+def test_a_limit_that_comes_later_owes_nothing_for_what_went_without_one() -> None:
+    pace = Pace(0)
+    for second in range(3):
+        assert pace.allows(second)
+        pace.spend(10**9)
+    pace.bytes_per_s = 1000
+    assert pace.allows(3.0)
+    pace.spend(2500)  # a second's worth had come up to here
+    assert not pace.allows(4.0)
+    assert pace.allows(5.0)
+
+
 def _facts(lane: Lane, first_seq: int, *, waiting: int = 5, generation: int = 1) -> SegmentFacts:
     return SegmentFacts(lane, generation, first_seq, 100, waiting)
 
