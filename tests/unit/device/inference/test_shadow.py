@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from sprat_device.contract.twin import Installed
 from sprat_device.inference.capturing import Offered
 from sprat_device.inference.shadowing import Shadow, Shadows, process
 from sprat_device.inference.shadowing.compare import Compared, Comparer
-from sprat_device.inference.shadowing.gate import Gate
+from sprat_device.inference.shadowing.gate import Gate, Seen
 from sprat_device.inference.shadowing.room import lacking
 from sprat_device.inference.shadowing.shadow import Ports
 from sprat_device.inference.shadowing.wire import REFUSED, Wire
@@ -79,6 +80,25 @@ def test_other_labels_have_no_scores_side_by_side() -> None:
 def test_values_have_a_distance_and_no_label() -> None:
     found = compared(("", ""), NO_LABEL, NO_LABEL, [20.0, 1.0], [21.0, 4.0], scores=False)
     assert found == Compared(None, 2.0, 3.0)
+
+
+def test_one_number_for_all_labels_has_no_order_to_put_right() -> None:
+    # A bundle that names a label alone, or gives one distance for two classes, whose shadow has the labels turned.
+    assert compared(("low high", "high low"), 0, 1, [0], [1]) == Compared(True)
+    assert compared(("low high", "high low"), 0, 0, [-1.5], [1.5]) == Compared(False)
+
+
+def test_a_bundle_is_never_compared_by_the_labels_of_one_before_it(rig: Callable[..., Rig]) -> None:
+    shadow = rig("good").shadow
+    running: Any = SimpleNamespace(labels=("low", "middle", "high"))
+    # Of two sessions that come after each other the second may lie where the first one lay: here it is one object.
+    place: Any = SimpleNamespace(manifest=manifest(labels=("low", "middle", "high")))
+    before = Seen(place, ORIGIN, reading(), prediction())
+    outputs = np.array([0.1, 0.2, 0.7], np.float32)
+    assert shadow._comparer(running, before).compare(2, outputs, 2, outputs).same is True
+    place.manifest = manifest(labels=("high", "middle", "low"))
+    after = Seen(place, Origin(MODEL, 2, Digest("ef" * 32)), reading(), prediction())
+    assert shadow._comparer(running, after).compare(2, outputs, 2, outputs).same is False
 
 
 # The gate

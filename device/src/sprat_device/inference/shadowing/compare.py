@@ -40,6 +40,8 @@ class Comparer:
             same = _name(self._active, label) == _name(self._shadow, shadow_label)
         if not self._aligned or outputs.shape != shadow_outputs.shape or not outputs.size:
             return Compared(same)
+        if self._order is not None and outputs.size != len(self._order):
+            return Compared(same)  # one number for all labels, which has no order
         beside = shadow_outputs if self._order is None else shadow_outputs[self._order]
         gaps = np.abs(outputs.astype(np.float64) - beside)
         return Compared(same, float(gaps.mean()), float(gaps.max()))

@@ -104,7 +104,7 @@ class Shadow:
         self._damaged = False
         self._deaths = self._starts = self._compared = self._agreed = 0
         self._figures: dict[Digest, Figures] = {}
-        self._comparers: dict[int, Comparer] = {}
+        self._comparers: dict[Digest, Comparer] = {}
         self._starts_told = 0
         self._since_us = ports.clock.monotonic_us()
         self._spent_us = 0
@@ -223,7 +223,7 @@ class Shadow:
         return cost_us
 
     def _comparer(self, process: ShadowProcess, seen: Seen) -> Comparer:
-        key = id(seen.session)
+        key = seen.origin.bundle  # not the session itself: another one may come to lie at its place in memory
         if key not in self._comparers:
             self._comparers.clear()  # of a bundle that answers no more
             session = seen.session
