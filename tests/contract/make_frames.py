@@ -105,7 +105,7 @@ def _valid(name: str, raw: bytes) -> None:
         plain["columns"] = {
             name: getattr(found, name).tolist() for name in ("index", "mono_us", "label", "latency_us", "outputs")
         }
-        plain["origin"] = asdict(found.origin)
+        plain["origin"] = found.origin._asdict()
     else:
         plain["rows"] = [asdict(row) for row in found]
     path = HERE / "valid" / f"frame.{name}.bin"

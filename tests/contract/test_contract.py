@@ -26,7 +26,7 @@ def read_frame(raw: bytes) -> dict[str, object]:
     plain: dict[str, object] = {"header": {**asdict(whole.header), "boot_id": whole.header.boot_id.hex()}}
     if isinstance(found, records.PredictionColumns):
         names = ("index", "mono_us", "label", "latency_us", "outputs")
-        return {**plain, "columns": {n: getattr(found, n).tolist() for n in names}, "origin": asdict(found.origin)}
+        return {**plain, "columns": {n: getattr(found, n).tolist() for n in names}, "origin": found.origin._asdict()}
     return {**plain, "rows": [asdict(row) for row in found]}
 
 

@@ -99,7 +99,7 @@ def _frame(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": "frame", "header": header}
     if isinstance(decoded, records.PredictionColumns):
         return found | {
-            "origin": asdict(decoded.origin),
+            "origin": decoded.origin._asdict(),
             "index": [int(decoded.index[0]), int(decoded.index[-1])],
             "labels": decoded.label[:_SHOWN_ROWS].tolist(),
         }

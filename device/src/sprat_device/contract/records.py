@@ -31,9 +31,8 @@ _WHOLE: Final = ("index", "mono_us", "label", "latency_us")
 _LEVEL: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Which bundle made the records of a frame, and on which of the model's inputs."""
+class Origin(NamedTuple):
+    """Which bundle made the records of a frame, and on which of the model's inputs; a tuple, since one is looked up for every prediction."""
 
     model: ModelName
     release_seq: int

@@ -13,7 +13,7 @@ import logging
 import math
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Final
 
 import numpy as np
@@ -67,7 +67,7 @@ class Loop:
         self._clock = clock
         self._on_outcome = on_outcome
         self._watchers = tuple(watchers)
-        self._turn = turn or nullcontext()
+        self._turn = turn or threading.Lock()
         self._interval_us = int(summary_interval_s * 1e6)
         self._drift = drift or DriftSettings()
         self.runtime = runtime or RuntimeSettings()

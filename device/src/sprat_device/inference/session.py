@@ -56,6 +56,7 @@ class Session:
         ]
         out = zip(manifest.outputs, match(manifest.outputs, raw.outputs), strict=True)
         self._outputs = [(spec.name, tensor.name) for spec, tensor in out]
+        self._as_named = all(name == raw_name for name, raw_name in self._outputs)
         self._answer: Callable[[Outputs], Answer] = answering(manifest)
         self.batches = _row_by_row(manifest) and all(
             spec.shape[0] == -1 for spec in (*manifest.inputs, *manifest.outputs)
@@ -105,12 +106,12 @@ class Session:
     def run_raw(self, inputs: Readings) -> dict[str, npt.NDArray[Any]]:
         """Run readings with the batch axis; return the artifact's own output tensors by the manifest's names."""
         raw = self._run({slot.raw_name: slot.tensor(inputs[slot.name]) for slot in self._slots})
-        return {name: raw[raw_name] for name, raw_name in self._outputs}
+        return raw if self._as_named else {name: raw[raw_name] for name, raw_name in self._outputs}
 
     def predict(self, readings: Readings) -> Answer:
         """Run checked readings without the batch axis."""
         raw = self._run({slot.raw_name: slot.tensor(readings[slot.name][None]) for slot in self._slots})
-        return self._answer({name: raw[raw_name] for name, raw_name in self._outputs})
+        return self._answer(raw if self._as_named else {name: raw[raw_name] for name, raw_name in self._outputs})
 
     def predict_many(self, readings: Sequence[Readings]) -> list[Answer]:
         """Run checked readings, each without the batch axis, at once; only where `batches` says so."""

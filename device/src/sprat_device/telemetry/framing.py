@@ -5,9 +5,13 @@ Inputs take turns, so each has a frame of its own: one that had to close for the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final, NamedTuple, cast
+
+import msgpack
 
 from sprat_device.contract.frame import MAX_BODY, MAX_RECORDS
 from sprat_device.contract.phases import ClockState, Lane
@@ -16,55 +20,40 @@ from sprat_device.telemetry.draft import Draft
 
 _PLAIN_LIMIT: Final = MAX_BODY - 4096
 """Counted before compression, which may only make a frame smaller than it had to be; the rest is for names."""
-_PREDICTIONS: Final = Lane.PREDICTIONS
 _PREDICTION_BYTES: Final = 26
 """Index, time, label and latency of one prediction at most."""
+_ROW_BYTES: Final = 256
+"""Code, names and times of a row at most."""
 
 
-Whose = tuple[Lane, Origin | None, bool]
-"""What the records of one frame have in common: the lane; of predictions whose they are, and whether they are scores."""
-
-
-class Handed(NamedTuple):
-    """A record on its way from the inference loop to a frame; `size` in bytes before compression."""
+class Whose(NamedTuple):
+    """What the records of one frame have in common: the lane; of predictions whose they are, and whether they are scores."""
 
     lane: Lane
-    record: Prediction | Row
-    size: int
     origin: Origin | None = None
     scores: bool = False
 
-    @classmethod
-    def of_prediction(cls, origin: Origin, prediction: Prediction, *, scores: bool) -> Handed:
-        """Wrap a prediction."""
-        size = _PREDICTION_BYTES + (2 if scores else 4) * prediction.outputs.size
-        return cls(_PREDICTIONS, prediction, size, origin, scores)
 
-    @property
-    def whose(self) -> Whose:
-        """Return what the records of its frame have in common."""
-        return self.lane, self.origin, self.scores
+Records = Sequence[Prediction | Row]
 
 
 @dataclass(slots=True)
 class OpenFrame:
-    """Records that are not sealed yet."""
+    """Records that are not sealed yet; `size` in bytes before compression."""
 
     whose: Whose
     opened_us: int
     size: int = 0
     records: list[Prediction | Row] = field(default_factory=list)
 
-    def fill(self, handed: Sequence[Handed]) -> int:
+    def fill(self, records: Records) -> int:
         """Take records as long as there is room; return how many were taken. An empty frame takes the first."""
-        room = MAX_RECORDS - len(self.records)
-        for place, one in enumerate(handed[:room]):
-            size = self.size + one.size
-            if self.records and size > _PLAIN_LIMIT:
-                return place
-            self.records.append(one.record)
-            self.size = size
-        return min(room, len(handed))
+        candidates = records[: MAX_RECORDS - len(self.records)]
+        sizes = list(accumulate(_sizes(self.whose, candidates), initial=self.size))
+        taken = max(bisect_right(sizes, _PLAIN_LIMIT) - 1, 0 if self.records else 1)
+        self.records += candidates[:taken]
+        self.size = sizes[taken]
+        return taken
 
     def due(self, now_us: int, *, interval_us: int) -> bool:
         """Tell whether the frame must close now."""
@@ -83,3 +72,11 @@ class OpenFrame:
             lane=lane, count=len(self.records), body=body, boot_id=boot_id, clock=clock,
             mono_first_us=first.mono_us, mono_last_us=last.mono_us, wall_first_us=first.wall_us, wall_last_us=last.wall_us,
         )  # fmt: skip
+
+
+def _sizes(whose: Whose, records: Records) -> list[int]:
+    if whose.origin is None or not records:
+        return [_ROW_BYTES + len(msgpack.packb(dict(row.detail))) for row in cast("Sequence[Row]", records)]
+    # Predictions of one bundle are of one size.
+    width = cast("Sequence[Prediction]", records)[0].outputs.size
+    return [_PREDICTION_BYTES + (2 if whose.scores else 4) * width] * len(records)

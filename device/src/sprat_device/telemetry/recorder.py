@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -22,14 +22,14 @@ from sprat_device.contract.records import Origin, Prediction, Row
 from sprat_device.contract.twin import Detail, LaneReport
 from sprat_device.telemetry.budget import DailyBudget, KeptBudget
 from sprat_device.telemetry.detail import wanted
-from sprat_device.telemetry.framing import Handed
+from sprat_device.telemetry.hand_over import HandOver
 from sprat_device.telemetry.last_errors import LastErrors
 from sprat_device.telemetry.spool import Spool
-from sprat_device.telemetry.writer import FrameWriter, hand_row
+from sprat_device.telemetry.writer import FrameWriter, sayable
 
 QUEUE_RECORDS: Final = 8192
 _PASS_S: Final = 0.25
-_FULL: Final = Detail.FULL  # looking a member up in its enumeration costs as much as a record's tuple
+_FULL: Final = Detail.FULL  # looking a member up in its enumeration costs as much as handing a record over
 _log: Final = logging.getLogger(__name__)
 
 
@@ -50,17 +50,13 @@ class Recorder:
         self._spool = spool
         self._clock = clock
         self._settings = settings
-        self._queue_records = queue_records
         self._writer = FrameWriter(spool, clock, interval_us=round(settings.frame_interval_s * 1e6))
         self._wish = Detail(settings.detail)
         self._detail = self._wish
         self._kept_budget = kept_budget
         self._budget = kept_budget.load() if kept_budget else DailyBudget()
         self._budget.limit_bytes = settings.daily_bytes
-        self._queue: deque[Handed] = deque()
-        self._hand = threading.Lock()  # guards the two below and what leaves the queue, for moments only
-        self._overflow: Counter[Lane] = Counter()
-        self._taken: Counter[Lane] = Counter()  # by the writer, from the queue or as overflow
+        self._hand = HandOver(queue_records)
         self._snapshot = (spool.ledger(), Counter[Lane]())
         self._wake = threading.Event()
         self._passed = threading.Condition()
@@ -84,21 +80,22 @@ class Recorder:
         if self._detail is _FULL or wanted(
             prediction, detail=self._detail, scores=scores, unusual=unusual, sample_every=self._settings.sample_every
         ):
-            self._give(Handed.of_prediction(origin, prediction, scores=scores))
+            waiting = self._hand.prediction(origin, prediction, scores=scores)
+            if waiting >= MAX_RECORDS:
+                self._rouse()
 
     def event(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
         """Record an event; `detail` holds plain values."""
-        row = self._row(code, detail, model, bundle)
+        row = self._give(Lane.EVENTS, code, detail, model, bundle)
         self.last_errors.saw(code, detail, model=model, wall_us=row.wall_us)
-        self._give(hand_row(Lane.EVENTS, row))
 
     def summary(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
         """Record a summary; `detail` holds plain values."""
-        self._give(hand_row(Lane.SUMMARIES, self._row(code, detail, model, bundle)))
+        self._give(Lane.SUMMARIES, code, detail, model, bundle)
 
     def capture(self, code: str, detail: Mapping[str, object], *, model: str = "", bundle: str = "") -> None:
         """Record a capture; `detail` holds plain values, of at most 1 MiB."""
-        self._give(hand_row(Lane.CAPTURES, self._row(code, detail, model, bundle)))
+        self._give(Lane.CAPTURES, code, detail, model, bundle)
 
     def apply(self, wish: twin.TelemetrySettings) -> None:
         """Take what the hub may tune; None means the device's own setting."""
@@ -108,9 +105,9 @@ class Recorder:
 
     def ledger(self) -> dict[str, LaneReport]:
         """Return the ledger of each lane, as of the writer's last pass and without waiting for the disk."""
-        with self._hand:
+        with self._hand.lock:
             reports, settled = self._snapshot
-            given = Counter(handed.lane for handed in self._queue.copy()) + self._overflow + self._taken
+            given = self._hand.given()
         on_hand = {lane: given[lane] - settled[lane] for lane in reports}
         return {
             str(lane): replace(report, open=on_hand[lane], produced=report.produced + on_hand[lane])
@@ -140,20 +137,17 @@ class Recorder:
 
     def settle(self) -> None:
         """Let the ledger tell what the hub has acknowledged since `close`, which no writer accounts any more."""
-        with self._hand:
+        with self._hand.lock:
             self._snapshot = (self._spool.ledger(), self._snapshot[1])
 
-    def _row(self, code: str, detail: Mapping[str, object], model: str, bundle: str) -> Row:
-        return Row(code, self._clock.monotonic_us(), self._clock.wall_us(), detail, model, bundle)
+    def _give(self, lane: Lane, code: str, detail: Mapping[str, object], model: str, bundle: str) -> Row:
+        row = sayable(Row(code, self._clock.monotonic_us(), self._clock.wall_us(), detail, model, bundle))
+        if self._hand.row(lane, row) >= MAX_RECORDS:
+            self._rouse()
+        return row
 
-    def _give(self, handed: Handed) -> None:
-        waiting = len(self._queue)
-        if waiting < self._queue_records:
-            self._queue.append(handed)  # no lock: a deque's ends are safe between threads
-        else:
-            with self._hand:
-                self._overflow[handed.lane] += 1
-        if waiting >= MAX_RECORDS and not self._wake.is_set():
+    def _rouse(self) -> None:
+        if not self._wake.is_set():
             self._wake.set()
 
     def _run(self) -> None:
@@ -172,25 +166,19 @@ class Recorder:
 
     def write(self, *, everything: bool = False) -> None:
         """Do one pass of the writer: for its thread, and for tests that need no thread."""
-        with self._hand:
-            queue = [self._queue.popleft() for _ in range(len(self._queue))]
-            overflow, self._overflow = self._overflow, Counter()
-            taken = _sorted_out(queue)
-            for handed in taken:
-                self._taken[handed[0].lane] += len(handed)
-            self._taken.update(overflow)
-        for handed in taken:
-            self._writer.take(handed[0].whose, handed)
-        for lane, records in overflow.items():
-            self._writer.give_up(lane, records, "queue")
+        lots, overflow = self._hand.take()
+        for whose, records in lots:
+            self._writer.take(whose, records)
+        for lane, lost in overflow.items():
+            self._writer.give_up(lane, lost, "queue")
         self._writer.seal_due(everything=everything)
         self._account()
 
     def _account(self) -> None:
         writer = self._writer
         reports = self._spool.ledger()
-        with self._hand:
-            self._taken[Lane.EVENTS] += writer.gap_rows
+        with self._hand.lock:
+            self._hand.made(Lane.EVENTS, writer.gap_rows)
             writer.gap_rows = 0
             self._snapshot = (reports, Counter(writer.settled))
         self._spend(writer.bytes_framed)
@@ -206,11 +194,3 @@ class Recorder:
             why = "daily-bytes" if order.index(detail) > order.index(before) else "new-day"
             self.event("detail", {"from": before, "to": detail, "reason": why})
             self._detail = detail
-
-
-def _sorted_out(queue: Iterable[Handed]) -> list[list[Handed]]:
-    """Return records by whose they are; predictions by the very object of their origin, which is compared at once."""
-    found: dict[int | Lane, list[Handed]] = {}
-    for handed in queue:
-        found.setdefault(handed.lane if handed.origin is None else id(handed.origin), []).append(handed)
-    return list(found.values())

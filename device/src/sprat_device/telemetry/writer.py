@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,23 +19,20 @@ from sprat_device.contract.frame import HEADER_SIZE
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Row
 from sprat_device.telemetry.draft import Gap
-from sprat_device.telemetry.framing import Handed, OpenFrame, Whose
+from sprat_device.telemetry.framing import OpenFrame, Records, Whose
 from sprat_device.telemetry.spool import Spool, SpoolFull
 
-_ROW_BYTES: Final = 256
-"""Code, names and times of a row at most."""
 _log: Final = logging.getLogger(__name__)
 
 
-def hand_row(lane: Lane, row: Row) -> Handed:
-    """Wrap an event, a summary or a gap; TypeError if its detail is no plain value."""
+def sayable(row: Row) -> Row:
+    """Return a row that can be framed; TypeError if its detail is no plain value."""
     try:
-        size = len(msgpack.packb(dict(row.detail)))
+        msgpack.packb(dict(row.detail))
     except UnicodeEncodeError:
         # A file's name, or a foreign word, that is no Unicode: who tells of it must not end by it.
-        row = replace(row, detail=_sayable(row.detail))
-        size = len(msgpack.packb(row.detail))
-    return Handed(lane, row, _ROW_BYTES + size)
+        return replace(row, detail=_sayable(row.detail))
+    return row
 
 
 def _sayable(value: Any) -> Any:
@@ -65,13 +62,13 @@ class FrameWriter:
         self._lost: Counter[tuple[Lane, str]] = Counter()
         self._evicted: list[Gap] = []
 
-    def take(self, whose: Whose, handed: Sequence[Handed]) -> None:
+    def take(self, whose: Whose, records: Records) -> None:
         """Put records that belong together into their frame; one that is full is sealed, and a new one begun."""
-        while handed:
+        while records:
             if (frame := self._open.get(whose)) is None:
                 frame = self._open[whose] = OpenFrame(whose, self._clock.monotonic_us())
-            handed = handed[frame.fill(handed) :]
-            if handed:
+            records = records[frame.fill(records) :]
+            if records:
                 self._seal(whose)
 
     def give_up(self, lane: Lane, records: int, reason: str) -> None:
@@ -104,7 +101,7 @@ class FrameWriter:
             self.bytes_framed += HEADER_SIZE + len(draft.body)
 
     def _cannot_store(self, frame: OpenFrame, reason: str, exc: Exception) -> None:
-        lane, records = frame.whose[0], len(frame.records)
+        lane, records = frame.whose.lane, len(frame.records)
         if not self._lost:  # once until it has been told: a full disk must not fill the log as well
             _log.warning("telemetry: %d records of %s given up (%s)", records, lane, exc)
         self.give_up(lane, records, reason)
@@ -123,5 +120,4 @@ class FrameWriter:
     def _tell(self, detail: dict[str, object]) -> None:
         self.gap_rows += 1
         row = Row("gap", self._clock.monotonic_us(), self._clock.wall_us(), detail)
-        told = hand_row(Lane.EVENTS, row)
-        self.take(told.whose, [told])
+        self.take(Whose(Lane.EVENTS), [row])

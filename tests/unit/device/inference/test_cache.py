@@ -124,7 +124,7 @@ def test_a_swap_begins_with_an_empty_cache() -> None:
     rig = Rig([[[1, 2, 3]], [[1, 2, 3]]])
     rig.loop.swap(rig.session(), ORIGIN)
     rig.loop.step(1)
-    rig.loop.swap(rig.session(Digest("cd" * 32)), replace(ORIGIN, bundle=Digest("cd" * 32)))
+    rig.loop.swap(rig.session(Digest("cd" * 32)), ORIGIN._replace(bundle=Digest("cd" * 32)))
     rig.loop.step(1)
     assert rig.runs == [1, 1]
 

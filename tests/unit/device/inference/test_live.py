@@ -57,7 +57,7 @@ def test_it_keeps_its_pace_for_each_input() -> None:
     world = World(2)
     for step in range(40):
         world.predict(step, [0.1, 0.8, 0.1])
-        world.predict(step, [0.1, 0.8, 0.1], origin=replace(ORIGIN, input="left"))
+        world.predict(step, [0.1, 0.8, 0.1], origin=ORIGIN._replace(input="left"))
         world.now_s += 0.05
     indices = {name: [document["index"] for said, document in world.said if said == name] for name, _ in world.said}
     assert list(indices) == ["digits", "digits/left"]

@@ -94,7 +94,7 @@ def test_a_bad_input_is_an_event_and_never_a_prediction() -> None:
 
 def test_a_bad_input_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig([GOOD, [np.nan, 0, 0]])
-    rig.loop.swap(session(), replace(ORIGIN, input="door"))
+    rig.loop.swap(session(), ORIGIN._replace(input="door"))
     rig.run(2)
     (line,) = caplog.messages
     assert line.startswith("input tiny/door: input-non-finite: reading 1")

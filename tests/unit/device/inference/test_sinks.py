@@ -240,12 +240,12 @@ def test_outputs_follow_changed_settings_and_choose_by_model_and_input(tmp_path:
     told = Outlets([wanted], Events())
     reading = Reading(0, 0, 0, {})
     told.answered(SESSION, ORIGIN, reading, prediction(0, index=1))
-    told.answered(SESSION, replace(ORIGIN, input="window"), reading, prediction(0, index=2))
-    told.answered(SESSION, replace(ORIGIN, model=ModelName("other")), reading, prediction(0, index=3))
+    told.answered(SESSION, ORIGIN._replace(input="window"), reading, prediction(0, index=2))
+    told.answered(SESSION, ORIGIN._replace(model=ModelName("other")), reading, prediction(0, index=3))
     same = told._running[0][1]
     told.follow([wanted, settings(kind="file", path=str(tmp_path / "all.jsonl"))])
     assert told._running[0][1] is same
-    told.answered(SESSION, replace(ORIGIN, input="window"), reading, prediction(1, index=4))
+    told.answered(SESSION, ORIGIN._replace(input="window"), reading, prediction(1, index=4))
     told.close(_MOST_S)
     told.answered(SESSION, ORIGIN, reading, prediction(0, index=5))
     assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [1]

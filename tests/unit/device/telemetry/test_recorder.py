@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +90,7 @@ def test_inputs_that_take_turns_have_frames_of_their_own(tmp_path: Path) -> None
     spool = open_spool(tmp_path)
     recorder = _recorder(spool)
     for index in range(200):
-        for origin in (ORIGIN, OTHER, replace(ORIGIN)):  # the last is equal to the first, and not the same
+        for origin in (ORIGIN, OTHER, ORIGIN._replace()):  # the last is equal to the first, and not the same
             recorder.prediction(origin, _prediction(index), scores=True)
     recorder.write(everything=True)
     bodies = {body.origin: body.index.tolist() for body in _predictions(spool)}
