@@ -1,12 +1,12 @@
 """The power is cut at every single write of a spool's life, with unsynced writes lost, torn or kept; then it boots.
 
-After every cut: what `append` returned from is still there unless acked or evicted, no seq is used twice, the cap is
-held, the ledger balances and nothing counts as damaged.
+After every cut: what `append` returned from is still there unless acked or evicted, what was evicted and not told comes
+back as a gap, no seq is used twice, the cap is held, the ledger balances and nothing counts as damaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from sprat_device.board.files import OsFiles
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.frame import open_frame
 from sprat_device.contract.phases import Lane
+from sprat_device.telemetry.draft import Gap
 from sprat_device.telemetry.spool import DiskSpool
 
 pytestmark = pytest.mark.faults
 CAP = 16_000
+DROPPED = 5
 Key = tuple[int, Lane, int]
 
 
@@ -34,7 +36,10 @@ class Witness:
     safe: set[Key] = field(default_factory=set)
     """Those that must still be in the spool."""
     unsure: set[Key] = field(default_factory=set)
-    """Those that an operation under way was about to free."""
+    """Those that an ack under way was about to free."""
+    untold: set[Gap] = field(default_factory=set)
+    """Gaps that `append` returned and no frame tells yet."""
+    told: set[Gap] = field(default_factory=set)
 
     def see_newest(self, spool: DiskSpool, lane: Lane) -> None:
         log = next(log for log in reversed(spool.logs()) if log.lane is lane)
@@ -47,14 +52,22 @@ class Witness:
 
 def _append(spool: DiskSpool, seen: Witness, lane: Lane, times: int) -> None:
     for _ in range(times):
-        # Near the cap an append may evict: which frames, only its return tells.
-        if spool.size_bytes() > CAP - 2000:
-            seen.unsure |= seen.safe
         gaps = spool.append(draft(lane, count=3))
-        seen.unsure.clear()
-        for gap in gaps:
-            seen.safe -= {(gap.epoch, gap.lane, seq) for seq in range(gap.first_seq, gap.last_seq + 1)}
+        seen.untold |= set(gaps)
+        seen.safe -= _covered(gaps)
         seen.see_newest(spool, lane)
+
+
+def _covered(gaps: Iterable[Gap]) -> set[Key]:
+    return {(gap.epoch, gap.lane, seq) for gap in gaps for seq in range(gap.first_seq, gap.last_seq + 1)}
+
+
+def _tell(spool: DiskSpool, seen: Witness) -> None:
+    gaps = set(seen.untold)
+    _append(spool, seen, Lane.EVENTS, 1)  # in the place of the records that tell them
+    seen.told |= gaps
+    seen.untold -= gaps
+    spool.told(gaps)
 
 
 def _ack(spool: DiskSpool, seen: Witness, epoch: int, lane: Lane, run: tuple[int, int]) -> None:
@@ -75,8 +88,13 @@ def _life(spool: DiskSpool, seen: Witness) -> None:
     _ack(spool, seen, epoch, Lane.PREDICTIONS, (0, 3))
     _append(spool, seen, Lane.SUMMARIES, 4)
     _ack(spool, seen, epoch, Lane.SUMMARIES, (0, 3))
-    spool.drop(Lane.PREDICTIONS, 5)
-    _append(spool, seen, Lane.PREDICTIONS, 60)  # over the cap: evicts
+    spool.drop(Lane.PREDICTIONS, DROPPED)
+    for _ in range(2):
+        _append(spool, seen, Lane.PREDICTIONS, 30)  # over the cap: evicts
+        _tell(spool, seen)
+    _append(spool, seen, Lane.PREDICTIONS, 12)
+    assert len(seen.told) > 1
+    assert seen.untold
     spool.close()
 
 
@@ -93,20 +111,28 @@ def _reborn(spool: DiskSpool, seen: Witness) -> None:
 def _verify(folder: Path, seen: Witness) -> None:
     spool = open_spool(folder, OsFiles(), cap_bytes=CAP, first_epoch=900)
     found = waiting(spool)
-    missing = seen.safe - seen.unsure - found.keys()
-    assert not missing, f"lost: {sorted(missing)}"
+    safe, untold, seen.untold = set(seen.safe), seen.untold, set()
     for key in found.keys() & seen.frames.keys():
         assert found[key] == seen.frames[key]
     _append(spool, seen, Lane.EVENTS, 1)
+    assert untold <= seen.untold, "a gap that nobody told is forgotten"
+    missing = safe - seen.unsure - found.keys() - _covered(seen.untold)
+    assert not missing, f"lost: {sorted(missing)}"
     _append(spool, seen, Lane.PREDICTIONS, 1)  # no seq that was exposed before may hold other bytes
     assert disk_bytes(folder) <= CAP
+    gaps = seen.told | seen.untold
+    assert not _covered(gaps) & waiting(spool).keys()
     for lane, report in spool.ledger().items():
         assert report.balanced(), (lane, report)
         assert report.damaged == 0, (lane, report)
+        evicted = sum(gap.records for gap in gaps if (gap.lane, f"{gap.epoch:016x}") == (lane, report.epoch))
+        assert report.evicted - evicted in ((0, DROPPED) if lane is Lane.PREDICTIONS else (0,)), (lane, report)
+    spool.told(gaps)
     spool.close()
     again = open_spool(folder, OsFiles(), cap_bytes=CAP, first_epoch=950)
     assert waiting(again) == waiting(spool)
     assert again.ledger() == spool.ledger()
+    assert not gaps & set(again.append(draft(Lane.EVENTS)))
     again.close()
 
 

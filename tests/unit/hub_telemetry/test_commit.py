@@ -148,6 +148,20 @@ def test_events_come_newest_first_page_by_page(store: TelemetryStore, writer: Te
     assert store.events("d1", code="e1")[0].detail == {"i": 1}
 
 
+def test_evicted_frames_that_are_told_again_after_a_kill_count_once(
+    store: TelemetryStore, writer: TelemetryWriter
+) -> None:
+    evicted = {"lane": "predictions", "epoch": "07", "first_seq": 3, "last_seq": 9, "records": 700, "reason": "evicted"}
+    dropped = {"lane": "predictions", "records": 5, "reason": "queue"}  # names no frame: each is another loss
+    for seq, at_us in enumerate((1000, 2000)):
+        both = [Row("gap", at_us, 0, evicted), Row("gap", at_us, 0, dropped)]
+        writer.commit([read(frames.rows(Lane.EVENTS, seq, both), device=name) for name in ("d1", "d2")])
+    writer.commit([read(frames.rows(Lane.EVENTS, 2, [Row("gap", 3000, 0, {**evicted, "epoch": "08"})]))])
+    assert [event.detail for event in store.events("d2", code="gap")] == [dropped, dropped, evicted]
+    assert [event.detail.get("epoch") for event in store.events("d1", code="gap")] == ["08", None, None, "07"]
+    assert [row.stored for row in store.ledger("d2")] == [4]  # the records themselves are all there
+
+
 def test_predictions_go_on_after_a_frame(store: TelemetryStore, writer: TelemetryWriter) -> None:
     writer.commit([read(frames.predictions(seq, 10)) for seq in range(3)])
     page = store.predictions("d1", limit=15)

@@ -57,6 +57,8 @@ class LaneLog:
         self._segment_bytes = segment_bytes
         self._produced, self._acked = found.produced, found.acked
         self._evicted, self._damaged = found.evicted, found.damaged
+        self.untold = [Gap(lane, epoch, *gap) for gap in found.untold]
+        """What was evicted, until a record that tells it is on the disk."""
         self._tail = Tail(files, folder)
         self._given_up = GivenUp(files, folder, lane, save=self.save)
         self._state_bytes = state_bytes
@@ -67,8 +69,10 @@ class LaneLog:
         """Return what the lane takes on the disk, its checkpoint included."""
         held = sum(segment.size for segment in self.segments) + self._given_up.size_bytes
         runs = sum(segment.run_count for segment in self.segments)
-        following = checkpoint.most_bytes(runs, next_seq=self.next_seq)
-        return held + max(_STATE_BYTES, self._state_bytes + following)
+        # Each segment may become a gap: an eviction makes room, also where the checkpoint grows by it.
+        gaps = len(self.untold) + len(self.segments)
+        following = checkpoint.most_bytes(runs, gaps=gaps, next_seq=self.next_seq)
+        return held + max(_STATE_BYTES, max(self._state_bytes, following) + following)
 
     @property
     def waiting_records(self) -> int:
@@ -141,7 +145,15 @@ class LaneLog:
         if segment is self.segments[-1]:
             self._tail.finish()
         self._give_up([segment])
-        return Gap(self.lane, self.epoch, runs[0][0], runs[-1][1], lost) if lost else None
+        if not lost:
+            return None
+        self.untold.append(gap := Gap(self.lane, self.epoch, runs[0][0], runs[-1][1], lost))
+        return gap
+
+    def told(self, gap: Gap) -> None:
+        """Forget a gap with the next checkpoint: none is written for it, and the hub takes a gap told twice for one."""
+        if gap in self.untold:
+            self.untold.remove(gap)
 
     def sweep(self) -> None:
         """Remove the files of what was given up; after an OSError the next sweep goes on with what is left."""
@@ -152,6 +164,7 @@ class LaneLog:
         state = Checkpoint(
             self.next_seq, self._produced, self._acked, self._evicted, self._damaged,
             tuple(run for segment in self.segments for run in segment.runs()),
+            tuple((gap.first_seq, gap.last_seq, gap.records) for gap in self.untold),
         ).dump()  # fmt: skip
         self._files.write_atomic(self._folder / checkpoint.FILE_NAME, state)
         self._state_bytes = len(state)

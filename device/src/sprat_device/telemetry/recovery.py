@@ -31,6 +31,7 @@ class Recovered:
     acked: int = 0
     evicted: int = 0
     damaged: int = 0
+    untold: tuple[tuple[int, int, int], ...] = ()
 
 
 def recover(
@@ -73,6 +74,7 @@ def recover(
         acked=saved.acked,
         evicted=evicted,
         damaged=damaged,
+        untold=saved.untold,
     )
 
 

@@ -1,8 +1,9 @@
 """Frames on the device's disk that wait for the hub's ack: one log per lane, under one cap.
 
-Rules: what `append` returned from is on the disk; it leaves only by an ack or as a Gap; a seq is never used twice in
-an epoch; all that the spool keeps on the disk stays within the cap. An epoch is a random number made with the spool;
-the frames of an earlier one are sent as they are and never added to.
+Rules: what `append` returned from is on the disk; it leaves only by an ack or as a Gap, which is returned again after
+each start until it was `told`; a seq is never used twice in an epoch; all that the spool keeps on the disk stays within
+the cap. An epoch is a random number made with the spool; the frames of an earlier one are sent as they are and never
+added to.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypedDict
@@ -53,7 +54,13 @@ class Spool(Protocol):
     """What the recorder and the uplink ask of a spool; safe to call from both their threads."""
 
     def append(self, draft: Draft) -> tuple[Gap, ...]:
-        """Store one frame durably and return what was evicted for it; OSError or SpoolFull: nothing was stored."""
+        """Store one frame durably and return what was evicted for it; OSError or SpoolFull: nothing was stored.
+
+        The first one also returns what was evicted before the start and was not `told`.
+        """
+
+    def told(self, gaps: Iterable[Gap]) -> None:
+        """Let go of gaps: the records that tell them are on the disk."""
 
     def drop(self, lane: Lane, records: int) -> None:
         """Count records that were produced and cannot be stored."""
@@ -109,8 +116,8 @@ class DiskSpool:
         self._lock = threading.RLock()
         self._lanes: dict[Lane, LaneLog] = {}
         self._earlier: list[LaneLog] = []
-        self._untold: list[Gap] = []
-        """Of evictions for a frame that the disk then did not take."""
+        self._to_tell: list[Gap] = []
+        """Of evictions for a frame that the disk then did not take, or before the start."""
         self._open()
 
     def append(self, draft: Draft) -> tuple[Gap, ...]:
@@ -119,8 +126,15 @@ class DiskSpool:
             log = self._lanes[draft.lane]
             self._make_room(HEADER_SIZE + len(draft.body), draft.lane)
             log.append(draft)
-            gaps, self._untold = tuple(self._untold), []
+            gaps, self._to_tell = tuple(self._to_tell), []
             return gaps
+
+    def told(self, gaps: Iterable[Gap]) -> None:
+        """Let go of gaps: the records that tell them are on the disk."""
+        with self._lock:
+            for gap in gaps:
+                if (log := self._find(gap.epoch, gap.lane)) is not None:
+                    log.told(gap)
 
     def drop(self, lane: Lane, records: int) -> None:
         """Count records that were produced and cannot be stored."""
@@ -143,8 +157,7 @@ class DiskSpool:
         with self._lock:
             log = self._find(ack.epoch, ack.lane)
             freed = log.ack(ack.ranges) if log is not None else 0
-            if log in self._earlier:
-                self._remove_drained()
+            self._remove_drained()
             return freed
 
     def new_epoch(self) -> None:
@@ -202,7 +215,7 @@ class DiskSpool:
             )
         for segment in chosen:
             if (gap := facts[segment].evict(segment.first_seq)) is not None:
-                self._untold.append(gap)
+                self._to_tell.append(gap)
         for log in logs:
             log.sweep()
         self._remove_drained()
@@ -221,6 +234,7 @@ class DiskSpool:
         if not self._lanes:
             self._lanes = self._create_epoch()
         self._remove_drained()
+        self._to_tell = [gap for log in self._all() for gap in log.untold]
 
     def _create_epoch(self) -> dict[Lane, LaneLog]:
         epoch = self._draw_epoch()
@@ -254,8 +268,8 @@ class DiskSpool:
                 yield int(path.name, 16)
 
     def _remove_drained(self) -> None:
-        waiting = {log.epoch for log in self._earlier if log.waiting_records}
-        for epoch in {log.epoch for log in self._earlier} - waiting:
+        needed = {log.epoch for log in self._earlier if log.waiting_records or log.untold}
+        for epoch in {log.epoch for log in self._earlier} - needed:
             for log in [log for log in self._earlier if log.epoch == epoch]:
                 log.remove_folder()
             remove_if_empty(self._files, self._folder / f"{epoch:016x}")

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterable
 
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.phases import Lane
@@ -25,6 +26,9 @@ class UnkeptSpool:
     def append(self, draft: Draft) -> tuple[Gap, ...]:
         """Refuse; who asked counts the records by `drop`."""
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), draft.lane)
+
+    def told(self, gaps: Iterable[Gap]) -> None:
+        """Let go of nothing: no frame was ever evicted here."""
 
     def drop(self, lane: Lane, records: int) -> None:
         """Count records that are lost."""

@@ -61,6 +61,8 @@ class FrameWriter:
         self._open: dict[Whose, OpenFrame] = {}
         self._lost: Counter[tuple[Lane, str]] = Counter()
         self._evicted: list[Gap] = []
+        self._telling: list[Gap] = []
+        """Whose records stand in the open frame of events: the spool keeps them until that is on the disk."""
 
     def take(self, whose: Whose, records: Records) -> None:
         """Put records that belong together into their frame; one that is full is sealed, and a new one begun."""
@@ -99,12 +101,18 @@ class FrameWriter:
         else:
             self.settled[draft.lane] += draft.count
             self.bytes_framed += HEADER_SIZE + len(draft.body)
+            if draft.lane is Lane.EVENTS:
+                self._spool.told(self._telling)
+                self._telling = []
 
     def _cannot_store(self, frame: OpenFrame, reason: str, exc: Exception) -> None:
         lane, records = frame.whose.lane, len(frame.records)
         if not self._lost:  # once until it has been told: a full disk must not fill the log as well
             _log.warning("telemetry: %d records of %s given up (%s)", records, lane, exc)
         self.give_up(lane, records, reason)
+        if lane is Lane.EVENTS:  # their records were among those: they are told again
+            self._evicted += self._telling
+            self._telling = []
 
     def _tell_gaps(self) -> None:
         evicted, self._evicted = self._evicted, []
@@ -113,6 +121,7 @@ class FrameWriter:
                 "lane": gap.lane, "epoch": f"{gap.epoch:016x}", "first_seq": gap.first_seq, "last_seq": gap.last_seq,
                 "records": gap.records, "reason": "evicted",
             })  # fmt: skip
+            self._telling.append(gap)
         lost, self._lost = self._lost, Counter()
         for (lane, reason), records in lost.items():
             self._tell({"lane": lane, "records": records, "reason": reason})

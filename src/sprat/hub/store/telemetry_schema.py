@@ -86,4 +86,9 @@ CREATE TABLE IF NOT EXISTS shadows (
 CREATE INDEX IF NOT EXISTS shadows_of_pair ON shadows (shadow, bundle, hour_us);
 """
 
-TELEMETRY: Final = (_FIRST, _SHADOWS)
+_GAPS: Final = """
+-- Whether a gap stands here already: a device that was killed may tell it again.
+CREATE INDEX IF NOT EXISTS gaps_of_device ON events (device, detail) WHERE code = 'gap';
+"""
+
+TELEMETRY: Final = (_FIRST, _SHADOWS, _GAPS)

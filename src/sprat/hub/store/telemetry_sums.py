@@ -64,10 +64,21 @@ def write_drift(db: sqlite3.Connection, parts: Iterable[tuple[str, DriftCounts]]
 
 
 def insert_events(db: sqlite3.Connection, device: str, events: Iterable[NewEvent], *, source: str) -> None:
-    """Append events of a device, or of the hub about it."""
-    db.executemany(
-        "INSERT INTO events (device, at_us, source, code, model, bundle, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(device, e.at_us, source, e.code, e.model, e.bundle, _plain(dict(e.detail))) for e in events],
+    """Append events of a device, or of the hub about it; frames that were told as evicted before count once."""
+    for event in events:
+        detail = _plain(dict(event.detail))
+        if not (event.code == "gap" and "first_seq" in event.detail and _is_told(db, device, detail)):
+            db.execute(
+                "INSERT INTO events (device, at_us, source, code, model, bundle, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (device, event.at_us, source, event.code, event.model, event.bundle, detail),
+            )
+
+
+def _is_told(db: sqlite3.Connection, device: str, detail: str) -> bool:
+    """Tell whether a gap stands among the events; it names epoch and seq, which are used once."""
+    return (
+        db.execute("SELECT 1 FROM events WHERE code = 'gap' AND device = ? AND detail = ?", (device, detail)).fetchone()
+        is not None
     )
 
 

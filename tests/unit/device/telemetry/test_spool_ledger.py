@@ -169,7 +169,7 @@ class Ledgers(RuleBasedStateMachine):
         found = waiting(self.spool)
         assert found.keys() <= self.frames.keys() | self.ghosts.keys()
         untold = {
-            (gap.epoch, gap.lane, seq) for gap in self.spool._untold for seq in range(gap.first_seq, gap.last_seq + 1)
+            (gap.epoch, gap.lane, seq) for gap in self.spool._to_tell for seq in range(gap.first_seq, gap.last_seq + 1)
         }
         assert self.safe.keys() - found.keys() <= self.harmed | untold
 
@@ -180,7 +180,7 @@ class Ledgers(RuleBasedStateMachine):
             place = int(report.epoch, 16), lane
             if not self.killed:
                 assert report.produced == self.produced[place]
-                untold = sum(gap.records for gap in self.spool._untold if (gap.epoch, gap.lane) == place)
+                untold = sum(gap.records for gap in self.spool._to_tell if (gap.epoch, gap.lane) == place)
                 assert report.evicted == self.given_up[place] + untold, (lane, report)
             twice = sum(count for key, count in self.ghosts.items() if key[:2] == place) if self.opened > 1 else 0
             assert report.produced <= self.produced[place] + twice, (lane, report)
