@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sprat_device import VERSION
 from sprat_device.board import readers
@@ -18,6 +19,11 @@ from sprat_device.contract.errors import SpratError
 DEFAULT_STATE = "/var/lib/sprat"
 _WIDEST = 44
 """Characters of a column of settings; a longer value moves its line."""
+_DENIED: Final = "; put sudo before the command, or choose another place"
+_REMEDIES: Final = {
+    errno.EACCES: _DENIED, errno.EPERM: _DENIED, errno.ENOSPC: "; make room there",
+    errno.EROFS: "; mount it writable, or choose another place",
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +55,8 @@ def _explain(exc: BaseException) -> int:
         case SpratError():
             said, code = str(exc), exc.exit_code
         case OSError():
-            said, code = f"{exc.filename or 'this machine'}: {exc.strerror or exc}", 4
+            remedy = _REMEDIES.get(exc.errno or 0, "")
+            said, code = f"{exc.filename or 'this machine'}: {exc.strerror or exc}{remedy}", 4
         case MemoryError():
             said, code = "not enough memory for this; end other programs, or do it on a larger machine", 4
         case KeyboardInterrupt():

@@ -26,10 +26,10 @@ COMMANDS = (
     [
         ([], "sprat-device: the following arguments are required: COMMAND; see sprat-device --help"),
         (["statsu"], "serve, board; did you mean 'status'?; see sprat-device --help"),
-        (["defer", "soon"], "sprat-device defer: argument HOURS: invalid float value: 'soon'; see sprat-device defer --help"),
+        (["defer", "soon"], "sprat-device defer: argument HOURS: found 'soon', expected a number; see sprat-device defer --help"),
         (["enrol", "--hub", "x"], "sprat-device enrol: the following arguments are required: --token; see"),
         (["check"], "sprat-device check: a bundle is needed; see sprat-device check --help"),
-        (["infer", "--threads", "1.5"], "sprat-device infer: argument --threads: invalid int value: '1.5'; see"),
+        (["infer", "--threads", "1.5"], "sprat-device infer: argument --threads: found '1.5', expected a whole number; see"),
         (["serve", "--qeue"], "sprat-device serve: unrecognized arguments: --qeue; see sprat-device serve --help"),
         (["board", "setup", "--runtime", "tf"], "--runtime: found 'tf', expected one of tflite, litert, onnx; "),
         (["status", "a\nb"], "sprat-device: unrecognized arguments: a b; see sprat-device --help"),
@@ -172,7 +172,10 @@ def test_a_disk_that_does_not_take_the_output_is_told_in_one_line(tmp_path: Path
             [sys.executable, "-m", "sprat_device", "run", "--show-settings", "--state", str(tmp_path)],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
         )  # fmt: skip
-    assert (done.returncode, done.stderr) == (4, "sprat-device: this machine: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        4,
+        "sprat-device: this machine: No space left on device; make room there\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +187,11 @@ def test_a_disk_that_does_not_take_the_output_is_told_in_one_line(tmp_path: Path
             4,
             "sprat-device: not enough memory for this; end other programs, or do it on a larger machine\n",
         ),
-        (PermissionError(13, "Permission denied", "/x"), 4, "sprat-device: /x: Permission denied\n"),
+        (
+            PermissionError(13, "Permission denied", "/x"),
+            4,
+            "sprat-device: /x: Permission denied; put sudo before the command, or choose another place\n",
+        ),
         (KeyboardInterrupt(), 130, "sprat-device: interrupted\n"),
     ],
 )

@@ -18,6 +18,9 @@ WATCHDOG_S: Final = 60
 _HIGH: Final = 0.9
 """From this share of the memory limit on the kernel slows the agent down and takes its caches back."""
 
+_DEVICES: Final = ("/dev/", "char-", "block-")
+"""What else stood there systemd would pass over, and the source would find its device closed."""
+
 _SANDBOX: Final = """\
 NoNewPrivileges=yes
 CapabilityBoundingSet=
@@ -73,6 +76,9 @@ def unit(
             raise WrongUse(
                 f"systemd unit: {word!r} cannot stand in a unit; use a name or path without spaces and marks"
             )
+    for device in devices:
+        if not device.startswith(_DEVICES):
+            raise WrongUse(f"systemd unit: found device {device!r}, expected /dev/NAME, char-NAME or block-NAME")
     for path in (python, state):
         if not path.is_absolute():
             raise WrongUse(f"systemd unit: found {str(path)!r}, expected a path that begins with /")

@@ -15,6 +15,8 @@ from typing import Final, NoReturn
 from sprat_device.contract.errors import did_you_mean
 
 _WIDTH: Final = 78
+_VALUE: Final = re.compile(r"argument (?P<what>.+): invalid (?P<kind>int|float) value: '(?P<found>.*)'", re.DOTALL)
+_KINDS: Final = {"int": "a whole number", "float": "a number"}
 _CHOICE: Final = re.compile(r"argument (?P<what>\S+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)")
 
 
@@ -46,7 +48,9 @@ def folder(text: str) -> Path:
 
 
 def _said(message: str) -> str:
-    """Return the standard library's sentence, or a better one where it lists choices."""
+    """Return the standard library's sentence, or a better one where it lists choices or names a type."""
+    if value := _VALUE.fullmatch(message):
+        return f"argument {value['what']}: found {value['found'][:80]!r}, expected {_KINDS[value['kind']]}"
     found = _CHOICE.fullmatch(message)
     if found is None:
         return message

@@ -203,7 +203,7 @@ def _damage_refused() -> Iterator[None]:
     except ContractError as exc:
         raise BundleRefused(Reason.BAD_BUNDLE, str(exc)) from exc
     except arrays.DAMAGE as exc:
-        raise BundleRefused(Reason.BAD_BUNDLE, f"bundle: not readable ({exc})") from exc
+        raise BundleRefused(Reason.BAD_BUNDLE, f"bundle: not readable ({exc}); expected a .sprat file, whole") from exc
 
 
 def _require_digest(name: str, found: str, expected: str) -> None:

@@ -27,7 +27,7 @@ from sprat_device.contract.errors import SpratError, WrongUse
 from sprat_device.contract.phases import Reason
 from sprat_device.inference.answers import Answer, answer_width
 from sprat_device.inference.batch import Arrays, Piece, Row
-from sprat_device.inference.batch.reading import pieces
+from sprat_device.inference.batch.reading import pieces, require_there
 from sprat_device.inference.batch.writing import require_known, write_arrays, writing
 from sprat_device.inference.golden import run_rows
 from sprat_device.inference.loop import MOST_AT_ONCE
@@ -82,6 +82,7 @@ def run(parsed: argparse.Namespace) -> int:
     """Read, run, write."""
     require_known(parsed.output, raw=parsed.raw)
     settings = runtime_settings.heard([f"threads={parsed.threads}"])
+    require_there(parsed.input)  # before a model is loaded
     with tempfile.TemporaryDirectory(prefix="sprat-infer-") as folder:
         session = Session.open(
             parsed.bundle, cache=parsed.cache or Path(folder), runtime=parsed.runtime, settings=settings

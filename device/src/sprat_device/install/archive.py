@@ -99,6 +99,7 @@ def _top(names: Iterable[str], path: Path) -> str:
     found = [name.removesuffix(_MARK) for name in names if name == _MARK or name.endswith(f"/{_MARK}")]
     if len(found) != 1:
         raise WrongUse(
-            f"{path} has {len(found)} metadata/: expected an archive of one copied repository; a lone bundle is not signed"
+            f"{path} has {len(found) or 'no'} metadata/: expected an archive of one copied repository; "
+            "a lone bundle is not signed"
         )
     return found[0]

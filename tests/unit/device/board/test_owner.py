@@ -65,3 +65,16 @@ def test_who_owns_it_or_finds_none_stays_who_he_is(tmp_path: Path) -> None:
     owner.become(tmp_path)
     owner.become(tmp_path / "missing")
     assert os.geteuid() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_who_may_not_look_into_the_folder_is_told_so_and_not_that_it_is_damaged(state: Path, inside: str) -> None:
+    (state / inside).mkdir(parents=True, mode=0o700)
+    state.chmod(0o700)
+    program = PROGRAM.replace("sys.exit", f"import os; os.setuid({NOBODY}); sys.exit")
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(state / inside), "status"], capture_output=True, text=True, check=False
+    )
+    said = f"sprat-device: {state / inside}: this user may not look into it; put sudo before the command\n"
+    assert (done.returncode, done.stderr) == (4, said)

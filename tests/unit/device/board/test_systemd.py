@@ -116,6 +116,7 @@ def test_code_made_at_run_time_is_refused_unless_asked_for() -> None:
         {"devices": ("/dev/x rw\nUser=root",)},
         {"groups": ("a b",)},
         {"devices": ("",)},
+        {"devices": ("ttyUSB0",)},
         {"writable_code": "x"},
         {"state": Path("relative")},
         {"python": Path()},

@@ -52,7 +52,7 @@ def test_text_columns_stay_texts(tmp_path: Path) -> None:
         ("a,b,c\n1,2\n", "row 0 has 2 cells"),
         ("a,b,c\n", "no rows"),
         ("", "no rows"),
-        ("a,b,c\n1,2,many\n", "many"),
+        ("a,b,c\n1,2,many\n", "column 'c': found 'many', expected a number"),
     ],
 )
 def test_a_table_that_does_not_fit_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -153,7 +153,7 @@ def test_documents_line_by_line(tmp_path: Path) -> None:
         ("in.npz", b"PK nothing", "cannot be read as plain arrays"),
         ("in.npy", b"\x93NUMPY\x01\x00\x02\x00{}", "cannot be read as plain arrays"),
         ("in.xlsx", b"", "ends in .npz"),
-        ("absent.npy", None, "No such file"),
+        ("absent.npy", None, "absent.npy: not there; expected a file or a folder of inputs"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:

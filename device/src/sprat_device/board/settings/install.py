@@ -32,7 +32,7 @@ def _offset(raw: object) -> str:
     try:
         maintenance.of_texts((), (), values.text(raw))
     except ContractError as exc:
-        raise ValueError(f"hours and minutes such as '+01:00': {exc}") from exc
+        raise ValueError("hours and minutes such as '+01:00'") from exc
     return str(raw)
 
 

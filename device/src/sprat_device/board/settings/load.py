@@ -131,7 +131,7 @@ def _table(owner: Any, raw: object, where: str, origins: Mapping[str, str]) -> A
     known = settings_of(owner)
     for key in owner.REQUIRED:
         if key not in raw:
-            raise WrongUse(f"{where} ({came_from}): {key!r} is missing")
+            raise WrongUse(f"{where} ({came_from}): {key!r} is missing, {known[key].metadata['about']}")
     for key in raw:
         if key not in known:
             raise WrongUse(f"{where} ({came_from}): unknown setting {key!r}{did_you_mean(key, known)}")

@@ -102,7 +102,8 @@ def _joining(parser: Any) -> None:
 
 
 def _unit_options(parser: Any) -> None:
-    parser.add_argument("--memory-max-mib", type=int, default=0, metavar="N", help="limit of agent and children")
+    parser.add_argument("--memory-max-mib", type=int, default=0, metavar="N",
+                        help="most memory of agent and children, 160 or more; 0 is no limit (%(default)s)")  # fmt: skip
     parser.add_argument("--open", action="append", default=[], metavar="DEVICE", help="a device that a source reads")
     parser.add_argument("--group", action="append", default=[], metavar="NAME", help="a group that owns such a device")
     parser.add_argument("--allow-writable-code", action="store_true", help="for a runtime that makes code as it runs")

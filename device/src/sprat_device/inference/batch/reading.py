@@ -33,12 +33,18 @@ T = TypeVar("T")
 
 def pieces(path: Path, manifest: Manifest) -> Pieces:
     """Read the rows of a file or folder, or raise WrongUse for what is not one; MachineLacks without pyarrow."""
+    require_there(path)
     if path.is_dir():
         return pictures(path, manifest)
-    reader = _READERS.get(path.suffix)
-    if reader is None:
+    return _some(_READERS[path.suffix](path, manifest, rows_at_once(manifest)), path)
+
+
+def require_there(path: Path) -> None:
+    """Raise WrongUse for a name behind which nothing stands that can be read."""
+    if not path.exists():
+        raise WrongUse(f"{path}: not there; expected a file or a folder of inputs")
+    if not path.is_dir() and path.suffix not in _READERS:
         raise WrongUse(f"{path}: expected a folder or a name that ends in {', '.join(_READERS)}")
-    return _some(reader(path, manifest, rows_at_once(manifest)), path)
 
 
 def rows_at_once(manifest: Manifest) -> int:
@@ -97,20 +103,23 @@ def _input(spec: TensorSpec, columns: Mapping[str, list[str]], path: Path) -> np
     names = spec.features or (spec.name,)
     _require(names, columns, path)
     try:
-        cells = [[_cell(text, spec) for text in columns[name]] for name in names]
+        cells = [[_cell(text, spec, name) for text in columns[name]] for name in names]
         table = np.array(cells, dtype=reading_dtype(spec)).T
         return table.reshape(-1, *spec.shape[1:])
     except (ValueError, OverflowError) as exc:
         raise WrongUse(f"{path}: input {spec.name!r} of shape {list(spec.shape[1:])}: {exc}") from exc
 
 
-def _cell(text: str, spec: TensorSpec) -> str | float | int:
+def _cell(text: str, spec: TensorSpec, column: str) -> str | float | int:
     if spec.dtype == "string":
         return text
-    if reading_dtype(spec).kind in "iu":
-        return int(text)
-    # An empty cell is a missing value: not finite, so the session names it.
-    return float(text) if text.strip() else float("nan")
+    whole = reading_dtype(spec).kind in "iu"
+    try:
+        # An empty cell is a missing value: not finite, so the session names it.
+        return int(text) if whole else float(text) if text.strip() else float("nan")
+    except ValueError as exc:
+        kind = "a whole number" if whole else "a number or nothing"
+        raise ValueError(f"column {column!r}: found {text[:80]!r}, expected {kind}") from exc
 
 
 def _jsonl(path: Path, manifest: Manifest, rows: int) -> Pieces:
