@@ -57,6 +57,7 @@ def run(state: Path, signals: Signals | None = None) -> int:
     settings = _settings(state)
     log = logs.set_up(settings.log_level, settings.log_format)
     notifier = Notifier.of_environment()
+    identities.finish_replacement(state, OsFiles())
     identity = _identity(state, settings)
     with alone.hold(state):
         _LOG.info("%s starts, state in %s", identity.device, state)

@@ -16,6 +16,8 @@ from sprat_device.contract.fields import Fields
 from sprat_device.contract.ids import Channel, DeviceId, ModelName, channel, device_id, model_name
 
 SCHEMA: Final = "sprat.identity/1"
+REPLACEMENT: Final = "replacement"
+"""Folder of the state folder in which `board replace` makes the next identity."""
 _NAME: Final = "identity.json"
 _LOG: Final = logging.getLogger("sprat.agent")
 
@@ -65,6 +67,18 @@ def load(state: Path) -> Identity:
     if found.fault:
         raise MachineLacks(f"{path} is damaged ({found.fault}); enrol this device again")
     raise MachineLacks(f"no identity in {state}; get one with: sprat-device enrol --hub URL --token TOKEN")
+
+
+def finish_replacement(state: Path, files: Files) -> None:
+    """Give the next identity its name where a power cut left none: between the two renames of `board replace`."""
+    folder, staged = state / "identity", state / REPLACEMENT / "identity"
+    if files.exists(folder) or not files.exists(staged / _NAME):
+        return
+    try:
+        files.rename(staged, folder)
+        files.sync_folder(state)
+    except OSError as exc:
+        _LOG.error("the identity in %s cannot be taken up, for the disk does not take it (%s)", staged, exc)
 
 
 def keep_copy(identity: Identity, files: Files) -> None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ from sprat_device.board.systemd import UNIT_NAME, unit
 from sprat_device.board.upkeep import environments, house, places, service, watch
 from sprat_device.board.upkeep import replace as replacing
 from sprat_device.board.upkeep.fetching import choose
-from sprat_device.board.upkeep.joining import Joining
+from sprat_device.board.upkeep.joining import Joining, enrol
 from sprat_device.board.upkeep.machine import Machine
 from sprat_device.board.upkeep.places import BoardRefused, Places, Record
 from sprat_device.board.upkeep.remove import remove
@@ -387,6 +388,63 @@ def test_no_cut_of_a_replacement_lets_an_id_tell_what_another_has_seen(
     is_new = (state / "identity").exists() and identities.load(state).device == "new"
     assert is_new or at < STEPS
     assert not (is_new and ((state / "spool").exists() or (state / "desired.json").exists()))
+    identities.finish_replacement(state, OsFiles())  # the next boot
+    assert identities.load(state).device in ("old", "new")
+
+
+@pytest.mark.parametrize("at", ["stop", "forget", "exchange", "give"])
+def test_a_replacement_that_is_interrupted_leaves_no_agent_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    told: list[str] = []
+
+    class Interrupted(Bench):
+        def systemctl(self, *arguments: str) -> None:
+            told.append(arguments[0])
+            if at == "stop" and arguments[0] == "stop":
+                raise KeyboardInterrupt
+
+        def give(self, folder: Path, user: str) -> None:
+            if at == "give":
+                raise KeyboardInterrupt
+
+        def restart(self) -> None:
+            told.append("restart")
+
+    def interrupt(_state: Path) -> None:
+        raise KeyboardInterrupt
+
+    site = Site(Places.below(tmp_path, Path("/s")), Interrupted(tmp_path), Patience(), lambda _said: None)
+    identified(site.at.state, "old")
+    site.at.home.mkdir(parents=True)
+    Record("sprat", True, "1-abc").save(site.at)
+    got = identified(site.at.state / "replacement", "new")
+    monkeypatch.setattr(replacing, "enrol", lambda *_: got)
+    if at in ("forget", "exchange"):
+        monkeypatch.setattr(replacing, f"_{at}", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        replacing.replace(site, Joining("https://hub.test", TOKEN.dump(), "new"))
+    assert told == ["stop", "restart"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_root_asks_for_an_identity_as_the_agents_user_whatever_lies_in_its_folder() -> None:
+    with TemporaryDirectory(prefix="sprat-replace-") as folder:  # not tmp_path, whose parents let nobody else in
+        root, theirs = Path(folder), Path(folder) / "var/lib/sprat"
+        root.chmod(0o755)
+        python = root / "envs/1-abc/bin/python"
+        python.parent.mkdir(parents=True)
+        python.write_text("#!/bin/sh\nid -u; id -G; exit 1\n")
+        python.chmod(0o755)
+        (root / "etc").mkdir()
+        (root / "etc/passwd").write_text("sprat:x:65534:65534::/:/usr/sbin/nologin\n")
+        theirs.mkdir(parents=True)
+        (theirs / "replacement").symlink_to(root)  # root's folder: what would be written there root writes
+        with pytest.raises(BoardRefused, match=r"not-enrolled: 65534$"):
+            enrol(
+                python.parents[1], Joining("https://hub.test", TOKEN.dump(), "new"), theirs / "replacement",
+                Machine(root).ids("sprat"),
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize("content", ["null", '{"schema": "sprat.identity/1"}', "", "{"])
@@ -454,6 +512,25 @@ def test_an_environment_is_whole_only_when_it_is_on_the_disk(tmp_path: Path, mon
     environments._seal(tmp_path)
     assert marked == [False]
     assert environments.is_whole(tmp_path)
+
+
+def test_root_runs_nothing_that_lies_in_the_folder_where_the_operator_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "env/bin/python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (tmp_path / "env/lib").mkdir()
+    (tmp_path / "env/lib/agent.py").touch()
+    strange = tmp_path / "strange"
+    strange.mkdir()
+    for module in ("sprat_device", "compileall"):
+        (strange / f"{module}.py").write_text("open('was-run', 'w')")
+    monkeypatch.chdir(strange)
+    environments.run(tmp_path / "env", "--version")
+    environments._compile(tmp_path / "env")
+    assert not (strange / "was-run").exists()
+    assert len(list((tmp_path / "env/lib").rglob("*.pyc"))) == 2
 
 
 def test_an_operators_own_drop_in_outlives_a_trial(tmp_path: Path) -> None:

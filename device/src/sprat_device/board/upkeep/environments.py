@@ -23,6 +23,8 @@ from sprat_device.contract.wheelhouse import REQUIREMENTS
 MARK: Final = "complete"
 _SPARE_BYTES: Final = 32 * 1024 * 1024
 _TIMEOUT_S: Final = 1800
+_HERE_NOTHING: Final = "-P"
+"""Python's option: root may stand in a folder of somebody else's, and no module is taken from there."""
 _PARTS: Final = "import sprat_device.daemon, sprat_device.install.updater, sprat_device.board.enrol"
 """Imports all that the agent's processes consist of; what is missing says its own name."""
 _HEALTH: Final = "sprat_device.inference.runtimes.health"
@@ -68,9 +70,11 @@ def make(places: Places, house: House, say: Callable[[str], None]) -> Path:
     return folder
 
 
-def run(folder: Path, *arguments: str, sent: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of an environment's agent to its end."""
-    return _python(folder, "-m", "sprat_device", *arguments, sent=sent)
+def run(
+    folder: Path, *arguments: str, sent: str | None = None, ids: tuple[int, int] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of an environment's agent to its end; root runs it as the user and group of `ids`, if given."""
+    return _python(folder, "-m", "sprat_device", *arguments, sent=sent, ids=ids)
 
 
 def version(folder: Path) -> str:
@@ -126,6 +130,7 @@ def _compile(folder: Path) -> None:
     """Write the bytecode of the unit's Python level and of commands: the agent's user may not write it later."""
     command = [
         str(folder / "bin/python"),
+        _HERE_NOTHING,
         "-m",
         "compileall",
         "-qq",
@@ -160,10 +165,13 @@ def _seal(folder: Path) -> None:
     OsFiles().write_atomic(folder / MARK, b"")
 
 
-def _python(folder: Path, *arguments: str, sent: str | None = None) -> subprocess.CompletedProcess[str]:
+def _python(
+    folder: Path, *arguments: str, sent: str | None = None, ids: tuple[int, int] | None = None
+) -> subprocess.CompletedProcess[str]:
+    user, group = ids if ids is not None and os.geteuid() == 0 else (None, None)
     return subprocess.run(
-        [str(folder / "bin/python"), *arguments], capture_output=True, text=True, check=False, input=sent,
-        timeout=_TIMEOUT_S, env=_environment(),
+        [str(folder / "bin/python"), _HERE_NOTHING, *arguments], capture_output=True, text=True, check=False, input=sent,
+        timeout=_TIMEOUT_S, env=_environment(), user=user, group=group, extra_groups=None if user is None else (),
     )  # fmt: skip
 
 

@@ -34,12 +34,15 @@ class Joining:
             parse_token(self.token)
 
 
-def enrol(environment: Path, joining: Joining, state: Path) -> Identity:
-    """Let the new agent get an identity into a state folder; the token goes by stdin, so no list of processes has it."""
+def enrol(environment: Path, joining: Joining, state: Path, ids: tuple[int, int] | None = None) -> Identity:
+    """Let the new agent get an identity into a state folder, as the user of `ids` where they are given.
+
+    The token goes by stdin, so no list of processes has it.
+    """
     arguments = ["enrol", "--hub", joining.hub, "--token", "-", "--state", str(state)]
     if joining.device:
         arguments += ["--device", joining.device]
-    done = environments.run(environment, *arguments, sent=joining.token + "\n")
+    done = environments.run(environment, *arguments, sent=joining.token + "\n", ids=ids)
     if done.returncode == 0:
         return identities.load(state)
     said = environments.last_line(done).removeprefix("sprat-device: ")

@@ -77,7 +77,7 @@ class Machine:
 
     def has_user(self, user: str) -> bool:
         """Tell whether a user is known here."""
-        return self._ids(user) is not None
+        return self.ids(user) is not None
 
     def make_user(self, user: str, home: Path) -> None:
         """Make a system user without a login."""
@@ -90,7 +90,7 @@ class Machine:
 
     def give(self, folder: Path, user: str) -> None:
         """Make a user own a folder and everything in it."""
-        ids = self._ids(user)
+        ids = self.ids(user)
         if ids is None:
             raise MachineLacks(f"user {user}: not known here; run the set-up again")
         for path in (folder, *folder.rglob("*")):
@@ -116,8 +116,8 @@ class Machine:
     def _prefix(self) -> list[str]:
         return [] if self.root == _ROOT else ["--prefix", str(self.root)]
 
-    def _ids(self, user: str) -> tuple[int, int] | None:
-        """Return user and group id, from this root's own list."""
+    def ids(self, user: str) -> tuple[int, int] | None:
+        """Return user and group id, from this root's own list; None for one who is not in it."""
         try:
             lines = (self.root / "etc/passwd").read_text("utf-8").splitlines()
         except FileNotFoundError:
