@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -209,3 +210,24 @@ def test_an_archive_that_would_fill_the_memory_is_a_fault() -> None:
     (first, _) = read(Item(1, 2, file.getvalue(), ".npz"), manifest(), kind="folder", path="/x")
     assert first.fault is not None
     assert first.fault.detail == "64 MiB when unpacked, at most 64 are read"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps(["a" * 1000] + [0] * 100_000),
+        json.dumps({"x": [["a" * 1000, 1]] + [[1, 2]] * 50_000}),
+        json.dumps(["a" * 2**18] + [0] * 2**18),
+    ],
+)
+def test_a_long_text_beside_many_numbers_fills_no_memory(line: str) -> None:
+    # An array of both takes the room of the longest text for every number: 400 MB for the first, 270 GB for the last.
+    tracemalloc.start()
+    try:
+        found = read(Item(1, 2, line.encode()), manifest())
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [reading.fault is not None for reading in found] == [True, True]
+    assert "beside a text of " in str(found[0].fault)
+    assert most < 40 * 2**20

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from itertools import chain
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from sprat_device.inference.answers import Answer
 from sprat_device.inference.tensors import reading_dtype
 
 Inputs = Mapping[str, npt.NDArray[Any]]
+_MOST_TEXT: Final = 16 * 1024 * 1024
+_LISTS: Final = frozenset({list, tuple})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,12 @@ def dtypes(manifest: Manifest) -> dict[str, np.dtype[Any]]:
 
 
 def as_declared(values: object, dtype: np.dtype[Any]) -> npt.NDArray[Any] | None:
-    """Return values as an array of `dtype` if nothing but precision is lost, else as they are; None if they are ragged."""
+    """Return values as an array of `dtype` if nothing but precision is lost, else as they are; None if they are ragged.
+
+    ValueError for texts of which an array would fill the memory.
+    """
+    if isinstance(values, list | tuple):
+        _require_little_text(values)
     try:
         array = np.asarray(values)
     except ValueError:
@@ -110,6 +118,22 @@ def as_declared(values: object, dtype: np.dtype[Any]) -> npt.NDArray[Any] | None
     bounds = np.iinfo(dtype)
     whole = array.dtype.kind in "iu" and array.size > 0 and bounds.min <= array.min() and array.max() <= bounds.max
     return array.astype(dtype) if whole else array
+
+
+def _require_little_text(values: Sequence[object]) -> None:
+    """Raise ValueError where an array of these, lists of lists too, would be far larger than they are.
+
+    In an array of texts every entry takes the room of the longest, a number among them too: one long word before a hundred
+    thousand numbers would take all of a board's memory.
+    """
+    flat, kinds = values, set(map(type, values))
+    while kinds and kinds <= _LISTS:
+        flat = list(chain.from_iterable(flat))  # type: ignore[arg-type]  # all of them are lists
+        kinds = set(map(type, flat))
+    if str in kinds:
+        longest = max(len(value) for value in flat if isinstance(value, str))
+        if 4 * longest * len(flat) > _MOST_TEXT:
+            raise ValueError(f"{len(flat)} values beside a text of {longest} characters")
 
 
 def _with_gaps(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
