@@ -142,6 +142,14 @@ def test_a_row_of_another_shape_is_left_for_the_session_to_name() -> None:
         (request(b"\0" * 12, RAW, shape="3,0"), ONE, 400, "the axes of a row"),
         (request(b"\0" * 13, RAW, shape="2,2", dtype="uint8"), ONE, 422, r"expected 4 for each row: uint8 \[2, 2\]"),
         (request(b"PK\3\4 nothing", NPZ), ONE, 400, "not a readable npz"),
+        (
+            request(json.dumps(["a" * 1000] + [0] * 100_000).encode()),
+            ONE,
+            422,
+            "'x': 100001 values beside a text of 1000",
+        ),
+        (request(bytes(100_001), RAW, dtype="uint8", shape="1"), IMAGE, 413, "100001 rows at once, at most 100000"),
+        (request(bytes(4 * 100_001), RAW), manifest(inputs=(COUNT,)), 413, "100001 rows at once, at most 100000"),
     ],
 )
 def test_bodies_that_are_refused(asked: Request, described: Manifest, status: int, told: str) -> None:

@@ -27,6 +27,8 @@ from sprat_device.inference.tensors import reading_dtype
 RAW: Final = "application/octet-stream"
 NPZ: Final = "application/x-npz"
 _WRAPPED: Final = frozenset({"inputs", "begins"})
+_MOST_ROWS: Final = 100_000
+"""No queue has room for more (serve.queue), and each row costs hundreds of bytes: a body of single bytes would cost a GiB."""
 _DTYPES: Final = frozenset(
     {"float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool"}
 )
@@ -94,7 +96,10 @@ def _by_feature(document: Mapping[str, object], spec: TensorSpec) -> npt.NDArray
 
 
 def _array(value: object, spec: TensorSpec) -> npt.NDArray[Any]:
-    array = as_declared(value, reading_dtype(spec))
+    try:
+        array = as_declared(value, reading_dtype(spec))
+    except ValueError as exc:
+        raise Refusal(422, Reason.INPUT_DTYPE, f"input {spec.name!r}: {exc}") from exc
     if array is None:
         raise Refusal(422, Reason.INPUT_SHAPE, f"input {spec.name!r}: lists of different lengths side by side")
     return array
@@ -109,6 +114,7 @@ def _raw(request: Request, manifest: Manifest) -> Rows:
             422, Reason.INPUT_SHAPE,
             f"body of {len(request.body)} bytes, expected {size} for each row: {dtype.name} {list(shape)}",
         )  # fmt: skip
+    _require_few(len(request.body) // size)
     array = np.frombuffer(request.body, dtype.newbyteorder("<")).reshape(-1, *shape)
     if shape != spec.shape[1:]:  # what a sensor gives, for the bundle's pre-processing
         rows = [{spec.name: _array(row, spec)} for row in array]
@@ -166,8 +172,14 @@ def _split(found: Arrays, manifest: Manifest, *, begins: bool) -> Rows:
     if len(several) != len(found) or set(several.values()) != {count} or not count:
         told = ", ".join(f"{name} {list(array.shape)}" for name, array in found.items())
         raise Refusal(422, Reason.INPUT_SHAPE, f"inputs of different or no rows: {told}")
+    _require_few(count)
     rows = [{name: array[place] for name, array in found.items()} for place in range(count)]
     return Rows(rows, single=False, begins=begins)
+
+
+def _require_few(count: int) -> None:
+    if count > _MOST_ROWS:
+        raise Refusal(413, "too-large", f"{count} rows at once, at most {_MOST_ROWS} are read; send fewer")
 
 
 def _specs(manifest: Manifest) -> list[tuple[str, TensorSpec]]:
