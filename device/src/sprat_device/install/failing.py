@@ -1,11 +1,13 @@
-"""An updater that ended by a fault: what it was, and when the offer that it worked on is given up."""
+"""What is counted against an offer: faults of the updater that works on it, and tries of the same bundle."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
 
+from sprat_device.contract.phases import InstallPhase as Phase
 from sprat_device.contract.phases import Reason
+from sprat_device.contract.twin import Offer
 from sprat_device.install.bounds import KILLED
 from sprat_device.install.record import Install
 
@@ -25,4 +27,13 @@ def counted(install: Install, code: int) -> Install:
     failures = install.failures + 1
     return replace(install, failures=failures).because(
         reason_of(code), f"updater ended {failures} times, last by {code}"
+    )
+
+
+def spent(offer: Offer, attempts: int, *, allowed: int) -> Install | None:
+    """Return the refusal of an offer that would be tried once more than is allowed, else None."""
+    if attempts <= allowed:
+        return None
+    return Install(Phase.REFUSED, offer, attempts=attempts).because(
+        Reason.ATTEMPTS_SPENT, f"tried {attempts - 1} times before, {allowed} are allowed"
     )

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sprat_device.board.clock import Clock
 from sprat_device.board.files import Files
@@ -19,26 +18,22 @@ from sprat_device.board.memory import resident_kib
 from sprat_device.board.settings import InstallSettings
 from sprat_device.contract.ids import ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
-from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Desired, Installed, InstallReport, Offer
 from sprat_device.install.children import Launch, launcher
 from sprat_device.install.course import Course
-from sprat_device.install.failing import counted, reason_of
 from sprat_device.install.hours import Hours
 from sprat_device.install.loads import Loads, Unloaded
-from sprat_device.install.looks import BUSY, Looks
-from sprat_device.install.machine import UPDATING, Event
-from sprat_device.install.mending import REFUSED_S, Mending, mendable
-from sprat_device.install.probation import Probation, Rules, Verdict
-from sprat_device.install.record import OFFLINE, Install
+from sprat_device.install.looks import Looks
+from sprat_device.install.machine import UPDATING
+from sprat_device.install.mending import REFUSED_S, Mending
+from sprat_device.install.offers import Offers
+from sprat_device.install.probation import Rules
 from sprat_device.install.roles import is_shadow, model_of
 from sprat_device.install.shadows import ShadowInstalls
+from sprat_device.install.trial_course import TrialCourse
 from sprat_device.install.trials import Trials
 from sprat_device.install.updating import Updating
 from sprat_device.install.weight import Weight
-
-_UNDONE: Final = UPDATING | {Phase.CHECKED, Phase.TRIAL}
-"""What the hub can take back."""
 
 Model = ModelName | str
 
@@ -61,7 +56,7 @@ class Installer:
     ) -> None:
         self._settings = settings
         self._models = identity.models
-        self._weigh, self._weight = weigh, Weight(weigh)
+        self._weight = Weight(weigh)
         self._trials = Trials(_rules(settings))
         self._updating = Updating(
             clock, launch or launcher(state, runtimes), longest_delay_s=settings.poll_s, jitter=jitter
@@ -75,6 +70,8 @@ class Installer:
         self._course = Course(state, files, trials=self._trials, updating=self._updating, others=self._shadows.held)
         self._installs = self._course.installs
         self._loads = Loads(self._course, self._trials, clock, jitter=jitter)
+        self._offers = Offers(self._course, self._trials, self._updating, self._mending, settings=settings)
+        self._trial_course = TrialCourse(self._course, self._trials, self._hours, self._loads, weigh=weigh)
         self._events: list[tuple[str, dict[str, Any]]] = []
 
     def boot(self) -> None:
@@ -91,40 +88,11 @@ class Installer:
 
     def offer(self, model: ModelName, offer: Offer) -> None:
         """Take an offer; the same one again changes nothing, a newer one wins."""
-        install = self._installs[model]
-        if (install.offer == offer and install.phase is not Phase.IDLE) or install.outdoes(offer):
-            return
-        self._updating.stop(model)
-        install = self._course.records.load(model)
-        wanted = Installed(offer.bundle, offer.release_seq)
-        same = install.installed == wanted
-        if same and install.phase in (Phase.CHECKED, Phase.TRIAL):
-            self._course.store(model, replace(install, offer=offer))
-            return
-        if install.phase is Phase.TRIAL:
-            self._course.end_trial(model, Verdict(Reason.SUPERSEDED, f"release {offer.release_seq} is offered"))
-        if self._course.pairs.of(model).active == wanted:
-            self._course.pairs.settle(model)
-            self._course.store(model, Install(Phase.CONFIRMED, offer))
-            return
-        # Taken back before it came to anything, or refused for what was lacking: no fault of the release.
-        again = install.phase is not Phase.IDLE and not mendable(install)
-        self._begin(model, offer, attempts=install.attempts + again if same else 1)
+        self._offers.take(model, offer)
 
     def withdraw(self, model: ModelName) -> None:
         """Take note that nothing of a model is offered any more: what is not kept yet is undone, a trial too."""
-        install = self._installs[model]
-        if mendable(install):  # it must not come back by itself
-            taken = install.because(Reason.CANCELLED, f"the hub has taken the offer back; before: {install.reason}")
-            self._course.store(model, replace(taken, phase=Phase.IDLE))
-        if install.offer is None or install.offer.rollout == OFFLINE or install.phase not in _UNDONE:
-            return
-        self._updating.stop(model)
-        self._course.follow(model)
-        install = self._installs[model].because(Reason.CANCELLED, "the hub has taken the offer back")
-        if install.phase in _UNDONE:
-            self._trials.ended(model)
-            self._course.advance(model, install, Event.CANCELLED)
+        self._offers.withdraw(model)
 
     def offer_shadow(self, model: ModelName, offer: Offer | None) -> None:
         """Take the offer of a bundle that shall see what the active one sees, or that there is none any more."""
@@ -149,6 +117,7 @@ class Installer:
         self._trials.configure(_rules(settings))
         self._updating.configure(longest_delay_s=settings.poll_s)
         self._looks.configure(every_s=settings.poll_s)
+        self._offers.configure(settings)
         self._shadows.configure(settings)
         self._hours.configure(settings.maintenance)
 
@@ -162,16 +131,8 @@ class Installer:
         for model in self._models:
             self._course.follow(model)
             self._loads.follow(model, most=self._settings.updater_attempts)
-            if self._mending.due(model, self._installs[model]):
-                self._try_again(model)
-            elif self._installs[model].phase is Phase.CHECKED and not self._loads.waits(model):
-                self._start_when_open(model)
-            elif self._installs[model].phase is Phase.TRIAL:
-                self._installs[model] = self._trials.weigh(model, self._installs[model], self._weigh())
-            if verdict := self._trials.verdict(model):
-                self._course.end_trial(model, verdict)
-            elif self._trials.persist_due(model):
-                self._course.store(model, self._installs[model])
+            self._offers.mend(model)
+            self._trial_course.follow(model)
         if all(self._installs[model].phase is not Phase.TRIAL for model in self._models):
             self._look_at_weight()
         self._shadows.follow()
@@ -201,11 +162,9 @@ class Installer:
 
     def observe(self, model: Model, digest: str, ok: bool, latency_us: int) -> None:
         """Count one prediction of the active bundle; only a trial takes notice."""
-        name = ModelName(model)
         if ok:
             self._weight.answered()
-        if install := self._installs.get(name):
-            self._installs[name] = self._trials.observe(name, install, digest=digest, ok=ok, latency_us=latency_us)
+        self._trial_course.observe(ModelName(model), digest, ok=ok, latency_us=latency_us)
 
     def reports(self) -> dict[ModelName, tuple[Installed | None, Installed | None, InstallReport]]:
         """Return slots and install of each model, as the twin tells them."""
@@ -225,36 +184,6 @@ class Installer:
         """End the updater; what it has done stays, and the next start goes on from there."""
         self._updating.end()
 
-    # Phases
-
-    def _begin(self, model: ModelName, offer: Offer, *, attempts: int) -> None:
-        begun = Install(Phase.IDLE, offer, attempts=attempts)
-        if attempts > self._settings.attempts:
-            spent = begun.because(
-                Reason.ATTEMPTS_SPENT, f"tried {attempts - 1} times before, {self._settings.attempts} are allowed"
-            )
-            self._course.store(model, replace(spent, phase=Phase.REFUSED))
-            return
-        self._updating.at_once(model)
-        self._course.advance(model, begun, Event.OFFERED)
-
-    def _try_again(self, model: ModelName) -> None:
-        """Let an offer that was refused for what lacked go the whole way again; that is no attempt of its own."""
-        install = self._installs[model]
-        self._updating.at_once(model)
-        self._course.advance(model, replace(install, failures=0).because("", ""), Event.OFFERED)
-
-    def _start_when_open(self, model: ModelName) -> None:
-        install = self._installs[model]
-        closed = self._hours.closed(urgent=install.offer is not None and install.offer.urgent)
-        if closed is None:
-            proof = Probation(slow_us=install.probation.slow_us, growth_kib=install.probation.growth_kib)
-            started = replace(install, probation=proof.started())
-            self._course.advance(model, started.because("", ""), Event.STARTED)
-        elif (install.reason, install.detail) != (closed.reason, closed.detail):
-            self._course.store(model, install.because(closed.reason, closed.detail))
-            self._course.tell("install-waits", model, reason=closed.reason, detail=closed.detail)
-
     def _look_at_weight(self) -> None:
         may_grow_kib = max((install.probation.growth_kib for install in self._installs.values()), default=0)
         if grown := self._weight.look(may_grow_kib):
@@ -263,35 +192,16 @@ class Installer:
     def _clean(self) -> None:
         self._course.clean()
 
-    # The updater
-
     def _reap(self) -> None:
         if (ended := self._updating.ended()) is None:
             return
         model, code = ended
         if model is None:
             self._events += self._looks.ended(code)
-            return
-        if is_shadow(model):
+        elif is_shadow(model):
             self._shadows.ended(model, model_of(model), code)
-            return
-        self._course.follow(model)
-        if self._installs[model].phase not in UPDATING:
-            self._updating.at_once(model)
-            return
-        self._updating.later(model)
-        if code not in (0, BUSY):
-            self._count_failure(model, code)
-
-    def _count_failure(self, model: ModelName, code: int) -> None:
-        """Note that the updater ended by a fault; too often, and the offer is refused, while the old bundle goes on."""
-        self._course.tell("updater-failed", model, code=code, reason=reason_of(code))
-        before = self._installs[model]
-        after = counted(before, code)
-        if after.failures >= self._settings.updater_attempts:
-            self._course.advance(model, after, Event.REFUSED)
-        elif after != before:
-            self._course.store(model, after)
+        else:
+            self._offers.updater_ended(model, code)
 
 
 def _rules(settings: InstallSettings) -> Rules:

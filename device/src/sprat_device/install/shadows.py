@@ -16,9 +16,8 @@ from sprat_device.board.files import Files
 from sprat_device.board.settings import InstallSettings
 from sprat_device.contract.ids import Digest, ModelName
 from sprat_device.contract.phases import InstallPhase as Phase
-from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed, InstallReport, Offer
-from sprat_device.install.failing import counted, reason_of
+from sprat_device.install.failing import counted, reason_of, spent
 from sprat_device.install.looks import BUSY
 from sprat_device.install.machine import UPDATING, Event, step
 from sprat_device.install.mending import Mending
@@ -148,11 +147,8 @@ class ShadowInstalls:
         return events
 
     def _begin(self, model: ModelName, offer: Offer, before: Install, *, attempts: int) -> None:
-        if attempts > self._settings.attempts:
-            spent = Install(Phase.REFUSED, offer, attempts=attempts).because(
-                Reason.ATTEMPTS_SPENT, f"tried {attempts - 1} times before, {self._settings.attempts} are allowed"
-            )
-            self._store(model, spent)
+        if refused := spent(offer, attempts, allowed=self._settings.attempts):
+            self._store(model, refused)
             return
         phase, _ = step(before.phase, Event.OFFERED)
         self._updating.at_once(shadow_of(model))
