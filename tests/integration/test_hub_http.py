@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,11 +30,12 @@ from sprat.hub.folder import HubFolder
 from sprat.hub.store.fleet import FleetStore
 from sprat.publish.keys import KeyFolder, parse_public
 from sprat.publish.repository import initial_metadata, prepare_release
+from sprat_device.board import pinned
 from sprat_device.board.enrol import enrol
 from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity
 from sprat_device.contract import enrolment
-from sprat_device.contract.errors import SpratError
+from sprat_device.contract.errors import HubUnreachable, SpratError
 from sprat_device.contract.ids import Channel
 from sprat_device.contract.renewal import DESIRED_PATH
 from sprat_device.contract.twin import parse_desired
@@ -382,3 +384,21 @@ def test_a_hub_ends_its_children_and_a_killed_ones_broker_is_adopted(tmp_path: P
     assert one.end(signal.SIGINT) == 0
     assert not any(map(running, children))
     assert not (one.folder / "run.json").exists()
+
+
+def test_a_port_that_speaks_no_tls_is_told_as_the_wrong_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            asked, _ = server.accept()
+            with asked:
+                asked.recv(65_536)
+                asked.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        console = threading.Thread(target=answer)
+        console.start()
+        with pytest.raises(HubUnreachable, match="TLS is not spoken there: give the hub's device port"):
+            pinned.request(
+                ssl.create_default_context(), "GET", f"https://127.0.0.1:{server.getsockname()[1]}/v1/ca.pem"
+            )
+        console.join()

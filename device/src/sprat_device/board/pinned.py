@@ -21,6 +21,7 @@ _MAX_ANSWER: Final = 512 * 1024
 _TIMEOUT_S: Final = 30
 _NO_CHECK_TIME: Final = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
+_NO_TLS: Final = "TLS is not spoken there: give the hub's device port (8443), not the console's"
 
 
 class EnrolRefused(SpratError):
@@ -82,7 +83,8 @@ def request(tls: ssl.SSLContext, method: str, url: str, body: bytes | None = Non
         response = connection.getresponse()
         data = response.read(_MAX_ANSWER + 1)
     except (HTTPException, OSError, UnicodeError) as exc:  # the last: a name that no host can have
-        raise HubUnreachable(f"{url}: no answer ({_reason(exc)}); is the hub running and the address right?") from exc
+        remedy = _NO_TLS if "WRONG_VERSION_NUMBER" in str(exc) else "is the hub running and the address right?"
+        raise HubUnreachable(f"{url}: no answer ({_reason(exc)}); {remedy}") from exc
     finally:
         connection.close()
     if response.status in (200, 201) and len(data) <= _MAX_ANSWER:

@@ -65,7 +65,8 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         return {}, {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else exc
-        raise WrongUse(f"{path}: cannot be read ({why})") from exc
+        remedy = "; let the agent's user read it" if isinstance(exc, PermissionError) else ""
+        raise WrongUse(f"{path}: cannot be read ({why}){remedy}") from exc
     found: dict[str, Any] = {}
     for name, value in document.items():
         if name in SECTIONS and isinstance(value, dict):
