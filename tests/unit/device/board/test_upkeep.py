@@ -31,14 +31,17 @@ from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity
 from sprat_device.board.pinned import EnrolRefused
 from sprat_device.board.systemd import UNIT_NAME, unit
-from sprat_device.board.upkeep import environments, house, places, service, watch
+from sprat_device.board.upkeep import environments, house, places, service, sources, watch
 from sprat_device.board.upkeep import replace as replacing
+from sprat_device.board.upkeep import setup as setting_up
+from sprat_device.board.upkeep import upgrade as upgrading
 from sprat_device.board.upkeep.fetching import choose
 from sprat_device.board.upkeep.joining import Joining, enrol
 from sprat_device.board.upkeep.machine import Machine
 from sprat_device.board.upkeep.places import BoardRefused, Places, Record
 from sprat_device.board.upkeep.remove import remove
 from sprat_device.board.upkeep.site import Site
+from sprat_device.board.upkeep.sources import From
 from sprat_device.board.upkeep.upgrade import upgrade_to
 from sprat_device.board.upkeep.watch import Patience, await_well, look
 from sprat_device.contract.enrolment import EnrolToken
@@ -474,6 +477,80 @@ def test_an_environment_that_a_cut_upgrade_made_the_current_one_is_not_removed(
     assert environments.is_whole(folder)
 
 
+def test_an_upgrade_believes_the_link_after_a_cut_not_the_record_of_the_agent_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
+    identified(site.at.state, "kitchen")
+    old, new = house.House(tmp_path, a_house(), "ab" * 32), house.House(tmp_path, a_house(), "cd" * 32)
+    for found in (old, new):
+        (site.at.environments / found.environment).mkdir(parents=True)
+        (site.at.environments / found.environment / environments.MARK).touch()
+    Record("sprat", True, old.environment, "0.8-older").save(site.at)
+    environments.switch(site.at, site.at.environments / new.environment)  # and the power went
+    monkeypatch.setattr(upgrading, "wheelhouse", lambda *_: contextlib.nullcontext(old))
+    monkeypatch.setattr(service, "text", lambda *_, **__: "[Service]")
+    monkeypatch.setattr(service, "restart", lambda *_: "")
+    done = upgrading.upgrade(site, From(folder=tmp_path))
+    assert done.upgraded_from == new.environment, "the new one runs: to take the old one is not nothing"
+    assert site.at.current.resolve().name == old.environment
+    assert (places.load(site.at).environment, places.load(site.at).previous) == (old.environment, new.environment)
+    assert environments.is_whole(site.at.environments / new.environment), "the way back"
+
+
+def test_what_a_cut_download_left_goes_with_the_next_one_that_of_another_command_stays(tmp_path: Path) -> None:
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
+    source = Path(pinned.__file__).parents[2]
+    cut = (
+        f"import sys, os; sys.path.insert(0, {str(source)!r})\nfrom pathlib import Path\n"
+        "from sprat_device.board.upkeep import sources\nfrom sprat_device.board.upkeep.places import Places\n"
+        "with sources._scratch(Places.below(Path(sys.argv[1]), Path('/s'))) as folder:\n"
+        "    (folder / 'wheel').write_bytes(bytes(1000)); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", cut, str(tmp_path)], check=False)
+    (left,) = site.at.home.glob(".fetched-*")
+    with sources._scratch(site.at) as first:
+        assert not left.exists()
+        with sources._scratch(site.at):
+            assert first.exists(), "it is in use"
+    assert not list(site.at.home.glob(".fetched-*") if site.at.home.exists() else ())
+
+
+@pytest.mark.parametrize("lost", ["record", "environment", "user"])
+def test_set_up_again_mends_what_a_cut_or_a_worn_card_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    made: list[str] = []
+
+    class Known(Bench):
+        def has_user(self, user: str) -> bool:
+            return lost != "user"
+
+        def make_user(self, user: str, home: Path) -> None:
+            made.append("user")
+
+    site = Site(Places.below(tmp_path, Path("/s")), Known(tmp_path), Patience(), lambda _said: None)
+    found = house.House(tmp_path, a_house(), "ab" * 32)
+    folder = site.at.environments / found.environment
+    folder.mkdir(parents=True)
+    if lost != "environment":
+        (folder / environments.MARK).touch()
+    Record("sprat", True, found.environment, unit=("--memory-max-mib", "96")).save(site.at)
+    if lost == "record":
+        site.at.record.write_text("{")
+    environments.switch(site.at, folder)
+    monkeypatch.setattr(setting_up, "wheelhouse", lambda *_: contextlib.nullcontext(found))
+    monkeypatch.setattr(service, "text", lambda *_, **__: "[Service]")
+    monkeypatch.setattr(environments, "make", lambda *_: made.append("environment") or folder)
+    setting_up.set_up(site, From(folder=tmp_path), Joining(), user="sprat")
+    assert "environment" in made
+    assert ("user" in made) is (lost == "user")
+    record = places.load(site.at)
+    assert record.environment == found.environment
+    if lost != "record":
+        assert (record.user_made, record.unit) == (True, ("--memory-max-mib", "96"))
+
+
 @pytest.mark.parametrize(
     ("controllers", "limit_mib", "told"),
     [("cpu io pids\n", 96, 1), ("cpu io pids\n", 0, 0), ("cpu io memory pids\n", 96, 0), (None, 96, 0)],
@@ -556,6 +633,18 @@ def test_a_state_folder_that_is_a_disk_of_its_own_is_emptied_and_stays(
     monkeypatch.setattr(Path, "is_mount", lambda path: path == site.at.state)
     remove(site, keep_state=False)
     assert list(site.at.state.iterdir()) == []
+    assert not site.at.home.exists()
+
+
+def test_a_state_folder_that_is_a_link_is_emptied(tmp_path: Path) -> None:
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
+    disk = tmp_path / "disk"
+    (disk / "spool").mkdir(parents=True)
+    site.at.state.symlink_to(disk)
+    site.at.environments.mkdir(parents=True)
+    Record("sprat", False, "1").save(site.at)
+    remove(site, keep_state=False)
+    assert list(disk.iterdir()) == []
     assert not site.at.home.exists()
 
 

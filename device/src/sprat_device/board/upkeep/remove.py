@@ -41,8 +41,8 @@ def remove(site: Site, *, keep_state: bool) -> str:
 
 
 def _clear(state: Path) -> None:
-    """Remove the state folder; a disk of its own that is mounted there is emptied, for only its owner can take it away."""
-    if not state.is_mount():
+    """Remove the state folder; a disk of its own, mounted or linked there, is emptied, for only its owner can take it away."""
+    if not (state.is_mount() or state.is_symlink()):
         shutil.rmtree(state)
         return
     for path in state.iterdir():

@@ -34,12 +34,15 @@ def set_up(site: Site, source: From, joining: Joining, *, user: str, unit: tuple
         )
     if joining.token and known is None:
         pinned.fetch(pinned.require_https(joining.hub), parse_token(joining.token))  # the wrong hub costs nothing yet
-    if at.record.exists():
-        return _again(site, source, joining, known, unit)
+    before = _recorded(at)
+    if before is not None and _stands(site, before):
+        return _again(site, before, source, joining, known, unit=unit)
     with ExitStack() as undo, wheelhouse(site, source, joining, known) as found:
         require_packages(site, found)
         _make_environment(site, found, undo)
-        record = replace(_make_user(site, found, user, undo), unit=unit)
+        record = replace(_make_user(site, found, before.user if before else user, undo), unit=unit)
+        if before is not None:
+            record = replace(record, user_made=record.user_made or before.user_made, unit=unit or before.unit)
         if joining.token and known is None:
             known = _enrol(site, at.environments / found.environment, joining, user, undo)
         _make_service(site, record, undo)
@@ -48,9 +51,23 @@ def set_up(site: Site, source: From, joining: Joining, *, user: str, unit: tuple
     return _started(site, record, found, known)
 
 
-def _again(site: Site, source: From, joining: Joining, known: Identity | None, unit: tuple[str, ...]) -> Done:
+def _recorded(at: Places) -> Record | None:
+    try:
+        return places.load(at)
+    except MachineLacks:
+        return None  # there is none, or it is damaged: that is what a set-up mends
+
+
+def _stands(site: Site, record: Record) -> bool:
+    """Tell whether a cut or a worn card has left the parts of a set-up that an upgrade builds on."""
+    whole = environments.is_whole(site.at.environments / record.environment)
+    return whole and site.machine.has_user(record.user)
+
+
+def _again(
+    site: Site, before: Record, source: From, joining: Joining, known: Identity | None, *, unit: tuple[str, ...]
+) -> Done:
     """Bring a board that was set up to where set-up leads: another agent is an upgrade, a missing identity is got."""
-    before = places.load(site.at)
     record, tried = replace(before, unit=unit or before.unit), known is not None
     changed = service.end_trial(site)  # an upgrade was cut off
     with wheelhouse(site, source, joining, known) as found, ExitStack() as undo:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sprat_device.board.identity import Identity
 from sprat_device.board.upkeep import environments, fetching, house
@@ -16,6 +19,8 @@ from sprat_device.board.upkeep.joining import Joining
 from sprat_device.board.upkeep.places import Places
 from sprat_device.board.upkeep.site import Site
 from sprat_device.contract.errors import MachineLacks, WrongUse
+
+_FETCHED: Final = ".fetched-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,30 @@ def _scratch(at: Places) -> Iterator[Path]:
     """Give a folder on the disk of the environments (/tmp is memory on many boards), for the time of the block."""
     made = not at.home.exists()
     at.home.mkdir(mode=0o755, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".fetched-", dir=at.home))
+    _remove_left(at.home)
+    folder = Path(tempfile.mkdtemp(prefix=_FETCHED, dir=at.home))
     try:
-        yield folder
+        with _held(folder):
+            yield folder
     finally:
         shutil.rmtree(folder)
         if made and not any(at.home.iterdir()):
             at.home.rmdir()
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which the kernel takes back however this process ends; BlockingIOError if it is in use."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_left(home: Path) -> None:
+    """Remove what killed commands have fetched: each is as large as an agent, and nobody else would."""
+    for left in home.glob(f"{_FETCHED}*"):
+        with suppress(BlockingIOError), _held(left):  # another command is at it
+            shutil.rmtree(left)

@@ -21,7 +21,7 @@ from sprat_device.board.upkeep.sources import From, require_packages, wheelhouse
 def upgrade(site: Site, source: From) -> Done:
     """Take the agent of a wheelhouse, from a folder or from the hub, if it proves to be well."""
     site.machine.require_root()
-    record = places.load(site.at)
+    record = _standing(site)
     known = identities.load(site.at.state)
     if service.end_trial(site):  # an upgrade was cut off
         site.machine.restart()
@@ -30,6 +30,14 @@ def upgrade(site: Site, source: From) -> Done:
             return Done(found.environment, found.manifest.agent, known.device)
         upgrade_to(site, record, found, tried=True)
     return Done(found.environment, found.manifest.agent, known.device, record.environment)
+
+
+def _standing(site: Site) -> Record:
+    """Return the record, with the environment that runs: a power cut may have come between the link and the record."""
+    record, running = places.load(site.at), site.at.current.resolve()
+    if running.name == record.environment or not environments.is_whole(running):
+        return record
+    return replace(record, environment=running.name, previous=record.environment)
 
 
 def upgrade_to(site: Site, record: Record, found: House, *, tried: bool) -> None:
