@@ -26,6 +26,7 @@ from sprat_device.inference.sources import open_inlet
 from sprat_device.inference.sources.descriptor import Descriptor
 from sprat_device.inference.sources.fitting import fit
 from sprat_device.inference.sources.folder import Folder
+from sprat_device.inference.sources.inlet import Inlet
 from sprat_device.inference.sources.intake import Intake
 from sprat_device.inference.sources.item import Feed, Item
 from sprat_device.inference.sources.pixels import as_image
@@ -538,6 +539,26 @@ def test_the_settings_choose_the_source_and_a_bundle_that_takes_the_same_keeps_i
     assert other is not source
     (reading,) = take(other, 1)
     assert (reading.index, reading.inputs["x"].dtype) == (3, np.float64)
+
+
+def test_a_bundle_that_fills_what_is_missing_is_not_read_as_one_that_cannot() -> None:
+    class Sensor:
+        def take(self, timeout_s: float) -> Item | None:
+            return Item(1, 1, b'{"a": 1, "b": 2}')
+
+        def close(self) -> None:
+            pass
+
+    inlet = Inlet(settings(), ManualClock(), lambda *_: None, lambda _fit: Sensor())
+    (before,) = take(inlet.fitted(manifest()), 1)
+    assert before.fault is not None
+    assert before.fault.reason is Reason.INPUT_MISSING
+    later = inlet.fitted(manifest(inputs=(replace(INPUT, missing_allowed=True),)))
+    (after,) = take(later, 1)
+    assert (after.index, after.fault) == (1, None)
+    assert after.inputs["x"].tolist() == [1, 2, pytest.approx(np.nan, nan_ok=True)]
+    # What an int8 of its own unit holds is no float of another.
+    assert inlet.fitted(manifest(inputs=(replace(INPUT, dtype="int8", scale=0.5),))) is not later
 
 
 def test_a_folder_that_is_not_there_is_an_event_and_the_bundle_is_not_to_blame(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sprat_device.inference.sources.reading import Numbers, Source, dtypes
 from sprat_device.inference.sources.reopening import Reopening
 from sprat_device.inference.sources.replay import Replay, load
 from sprat_device.inference.sources.vigil import Vigil
+from sprat_device.inference.tensors import reading_dtype
 
 Open = Callable[[Fit], Feed]
 
@@ -32,14 +33,15 @@ class Inlet:
         self._numbers = Numbers()
         self._feed: Feed | None = None
         self._record_bytes = 0
-        self._signed = ""
+        self._signed: tuple[object, ...] = ()
         self._source: Source | None = None
 
     def fitted(self, manifest: Manifest) -> Source:
         """Return the source of a bundle, the same as before where it takes the same; WrongUse where it cannot be fed."""
-        if self._source is None or manifest.input_sig != self._signed:
+        signed = _signed(manifest)
+        if self._source is None or signed != self._signed:
             self._source = self._replay(manifest) if self._settings.kind == "replay" else self._intake(manifest)
-            self._signed = manifest.input_sig
+            self._signed = signed
         return self._source
 
     def _intake(self, manifest: Manifest) -> Source:
@@ -70,6 +72,12 @@ class Inlet:
             numbers=numbers,
         )  # fmt: skip
         return Intake(_Rows(replay), wanted, self._numbers) if wanted.windowing else replay
+
+
+def _signed(manifest: Manifest) -> tuple[object, ...]:
+    """Return all of a bundle by which its readings are made: also what may be missing of them, and their dtypes."""
+    each = ((spec.missing_allowed, reading_dtype(spec).str) for spec in manifest.inputs)
+    return (manifest.input_sig, *each)
 
 
 @dataclass(slots=True)
