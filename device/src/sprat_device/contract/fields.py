@@ -50,9 +50,12 @@ class Fields:
     def number(self, key: str, *, default: float = _MISSING) -> float:
         """Return a finite float."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self._wrong(key, value, "a finite number")
-        return float(value)
+        try:
+            if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+                return float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            raise self._wrong(key, value, "a finite number") from None
+        raise self._wrong(key, value, "a finite number")
 
     def absent(self, key: str) -> bool:
         """Tell whether a field is left out or null."""

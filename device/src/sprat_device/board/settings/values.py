@@ -32,7 +32,7 @@ def number(low: float, high: float) -> Callable[[object], float]:
     def read(raw: object) -> float:
         try:
             value = float(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else None
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter: a whole number of hundreds of digits
             value = None
         if value is None or not low <= value <= high:
             raise ValueError(f"a number from {low:g} to {high:g}")
@@ -66,7 +66,7 @@ def choices(*known: str) -> Callable[[object], tuple[str, ...]]:
 
     def read(raw: object) -> tuple[str, ...]:
         values = [part.strip() for part in raw.split(",")] if isinstance(raw, str) else raw
-        if not isinstance(values, list | tuple) or not values or not set(values) <= set(known):
+        if not isinstance(values, list | tuple) or not values or not all(value in known for value in values):
             raise ValueError(f"a list of {', '.join(known)}")
         return tuple(values)
 
