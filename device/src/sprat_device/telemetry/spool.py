@@ -31,7 +31,9 @@ from sprat_device.telemetry.lane_opening import create_lane, open_lane, salvage_
 from sprat_device.telemetry.retention import SegmentFacts, to_evict
 
 SCHEMA: Final = "sprat.spool/1"
-SEGMENT_BYTES: Final = 512 * 1024
+_SEGMENTS: Final = 64
+_SMALLEST_SEGMENT: Final = 64 * 1024
+_GREATEST_SEGMENT: Final = 1024 * 1024
 _EPOCH_FILE: Final = "epoch.json"
 _EPOCH_FILE_BYTES: Final = 256
 _log: Final = logging.getLogger(__name__)
@@ -96,6 +98,11 @@ def _random_epoch() -> int:
     return int.from_bytes(secrets.token_bytes(8), "big") or 1
 
 
+def _segment_bytes(cap_bytes: int) -> int:
+    """Return the size of a file: each costs two syncs of its folder, and what is evicted is evicted by files."""
+    return min(max(cap_bytes // _SEGMENTS, _SMALLEST_SEGMENT), _GREATEST_SEGMENT)
+
+
 class DiskSpool:
     """The spool in one folder; a single process may have it open."""
 
@@ -105,13 +112,13 @@ class DiskSpool:
         folder: Path,
         *,
         cap_bytes: int,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes: int | None = None,
         draw_epoch: Callable[[], int] = _random_epoch,
     ) -> None:
         self._files = files
         self._folder = folder
         self._cap_bytes = cap_bytes
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = _segment_bytes(cap_bytes) if segment_bytes is None else segment_bytes
         self._draw_epoch = draw_epoch
         self._lock = threading.RLock()
         self._lanes: dict[Lane, LaneLog] = {}

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from sprat_device.board.files import Appender, OsFiles
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.frame import HEADER_SIZE, open_frame
 from sprat_device.contract.phases import Lane
+from sprat_device.telemetry.draft import Gap
 from sprat_device.telemetry.spool import DiskSpool, SpoolFull
 
 Key = tuple[int, Lane, int]
@@ -64,6 +67,19 @@ def test_the_cap_holds_while_scattered_acks_make_the_checkpoint_grow(
         if seq % 2:
             spool.ack(Ack(1, Lane.PREDICTIONS, ((seq, seq),)))
     assert 450_000 < files.peak <= 500_000
+
+
+@pytest.mark.parametrize(("cap_bytes", "most"), [(1 << 20, 64 << 10), (16 << 20, 256 << 10), (1 << 30, 1 << 20)])
+def test_segments_are_a_part_of_the_cap_so_that_an_eviction_gives_up_little(
+    tmp_path: Path, cap_bytes: int, most: int
+) -> None:
+    spool = DiskSpool(OsFiles(), tmp_path, cap_bytes=cap_bytes)
+    one = draft(size=60_000)
+    frame = HEADER_SIZE + len(one.body)
+    for _ in range(most // frame + 1):
+        spool.append(one)
+    spool.close()
+    assert sorted(path.stat().st_size for path in tmp_path.rglob("*.seg")) == [frame, most // frame * frame]
 
 
 def test_a_kill_forgets_a_bounded_number_of_acks(tmp_path: Path) -> None:
@@ -168,6 +184,43 @@ def test_what_was_evicted_for_a_frame_that_the_disk_did_not_take_is_told_with_th
     told += spool.append(draft(size=10))
     assert sum(gap.records for gap in told) == spool.ledger()[Lane.PREDICTIONS].evicted == 2
     assert spool.append(draft(size=10)) == ()
+
+
+def test_a_gap_outlives_its_epoch_until_it_is_told(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, cap_bytes=12_000)
+    while not (gaps := spool.append(draft(size=200))):
+        pass
+    spool.new_epoch()
+    spool.ack(Ack(1, Lane.PREDICTIONS, ((0, 99),)))
+    assert [log.epoch for log in spool.logs()] == [1] * 4 + [2] * 4  # nothing of it waits
+    again = open_spool(tmp_path, cap_bytes=12_000, first_epoch=7)  # after kill -9
+    assert again.append(draft()) == gaps
+    again.told(gaps)
+    again.ack(Ack(2, Lane.PREDICTIONS, ((0, 0),)))
+    assert not (tmp_path / f"{1:016x}").exists()
+    assert open_spool(tmp_path, cap_bytes=12_000, first_epoch=8).append(draft()) == ()
+
+
+@pytest.mark.parametrize("version", ["earlier", "later"])
+def test_a_checkpoint_of_another_version_is_read(tmp_path: Path, version: str) -> None:
+    spool = open_spool(tmp_path, cap_bytes=8_000)
+    while not (gaps := spool.append(draft(size=200))):
+        pass
+    spool.close()
+    path = tmp_path / f"{1:016x}" / "predictions" / "state"
+    document = json.loads(path.read_bytes().partition(b" ")[2])
+    (gap,) = gaps
+    assert document["untold"] == [[gap.first_seq, gap.last_seq, gap.records]]
+    if version == "earlier":
+        del document["untold"]
+    else:
+        document["untold"][0].append("why")
+        document["mood"] = "good"
+    plain = json.dumps(document).encode()
+    path.write_bytes(b"%08x %s" % (zlib.crc32(plain), plain))
+    again = open_spool(tmp_path, cap_bytes=8_000, first_epoch=7)
+    assert waiting(again) == waiting(spool)
+    assert again.append(draft(Lane.EVENTS, size=1)) == (() if version == "earlier" else gaps)
 
 
 @pytest.mark.parametrize("fails", ["write_atomic", "unlink"])
@@ -301,13 +354,15 @@ def test_an_ack_makes_room_on_a_full_disk(tmp_path: Path) -> None:
 class SpoolLife(RuleBasedStateMachine):
     """Any order of appends, acks, drops, restarts, kills and new epochs, against a model of a few lines."""
 
-    CAP = 12_000
+    CAP = 7_000
 
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.epochs = 1
         self.safe: dict[Key, int] = {}
+        self.gaps: set[Gap] = set()
+        self.untold: set[Gap] = set()
         self.open()
 
     def teardown(self) -> None:
@@ -318,19 +373,24 @@ class SpoolLife(RuleBasedStateMachine):
             self.folder, CuttingFiles(), cap_bytes=self.CAP, first_epoch=1000 * self.epochs
         )
         self.epochs += 1
+        self.to_return, self.untold = self.untold, set()
 
-    @rule(lane=st.sampled_from(list(Lane)), count=st.integers(1, 4), size=st.sampled_from([1, 40, 200]))
+    @rule(lane=st.sampled_from(list(Lane)), count=st.integers(1, 4), size=st.sampled_from([1, 40, 200, 400]))
     def append(self, lane: Lane, count: int, size: int) -> None:
         log = next(log for log in reversed(self.spool.logs()) if log.lane is lane)
         try:
             gaps = self.spool.append(draft(lane, count=count, size=size))
         except SpoolFull:
             return
-        for gap in gaps:
+        assert self.to_return <= set(gaps)
+        self.to_return = set()
+        self.untold |= set(gaps)
+        for gap in set(gaps) - self.gaps:
             gone = [
                 key for key in self.safe if key[:2] == (gap.epoch, gap.lane) and gap.first_seq <= key[2] <= gap.last_seq
             ]
             assert sum(self.safe.pop(key) for key in gone) == gap.records
+        self.gaps |= set(gaps)
         self.safe[log.epoch, lane, log.next_seq] = count
 
     @precondition(lambda self: self.safe)
@@ -344,6 +404,11 @@ class SpoolLife(RuleBasedStateMachine):
     @rule(lane=st.sampled_from(list(Lane)), records=st.integers(1, 9))
     def drop(self, lane: Lane, records: int) -> None:
         self.spool.drop(lane, records)
+
+    @rule()
+    def tell(self) -> None:
+        self.spool.told(self.untold)
+        self.untold = set()
 
     @rule()
     def restart(self) -> None:
