@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.clock import ManualClock
 from tests.faults.disk import FullDisk
-from tests.spools import open_spool, waiting
+from tests.spools import draft, open_spool, waiting
 
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import TelemetrySettings
@@ -156,6 +156,28 @@ def test_what_the_cap_evicts_is_told_as_a_gap(tmp_path: Path) -> None:
     report = recorder.ledger()["predictions"]
     assert sum(int(str(gap["records"])) for gap in gaps) == report.evicted > 0
     assert gaps[0]["first_seq"] == 0
+    _balanced(recorder)
+
+
+def test_a_gap_whose_record_the_disk_did_not_take_is_told_again(tmp_path: Path) -> None:
+    disk = FullDisk(room=1_000_000)
+    spool = open_spool(tmp_path, disk, cap_bytes=10_000)
+    recorder = _recorder(spool, ManualClock())
+    index = 0
+    while not recorder.ledger()["predictions"].evicted:
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+        recorder.write(everything=True)
+        index += 1
+    disk.room = 0
+    recorder.write(everything=True)
+    assert _rows(spool) == []
+    disk.room = 1_000_000
+    recorder.write(everything=True)
+    (evicted, lost) = [row.detail for row in _rows(spool)]
+    assert (evicted["reason"], evicted["records"]) == ("evicted", recorder.ledger()["predictions"].evicted)
+    assert lost == {"lane": "events", "records": 1, "reason": "disk"}
+    spool.close()
+    assert open_spool(tmp_path, first_epoch=7).append(draft()) == ()
     _balanced(recorder)
 
 

@@ -64,6 +64,7 @@ class Ledgers(RuleBasedStateMachine):
         self.harmed: set[Key] = set()
         self.produced: Counter[tuple[int, Lane]] = Counter()
         self.given_up: Counter[tuple[int, Lane]] = Counter()
+        self.gaps: set[Gap] = set()
         self.open()
 
     def teardown(self) -> None:
@@ -95,12 +96,17 @@ class Ledgers(RuleBasedStateMachine):
         self.frames[key] = self.safe[key] = count
 
     def told(self, gaps: tuple[Gap, ...]) -> None:
-        for gap in gaps:
+        for gap in set(gaps) - self.gaps:
             self.given_up[gap.epoch, gap.lane] += gap.records
             inside = [k for k in self.safe if k[:2] == (gap.epoch, gap.lane) and gap.first_seq <= k[2] <= gap.last_seq]
             lost = sum(self.safe.pop(key) for key in inside)
             unsure = sum(self.frames[key] for key in inside if key in self.harmed)
             assert gap.records >= lost - unsure
+        self.gaps |= set(gaps)
+
+    @rule()
+    def tell(self) -> None:
+        self.spool.told(self.gaps)
 
     @precondition(lambda self: self.safe)
     @rule(data=st.data())
