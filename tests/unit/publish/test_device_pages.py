@@ -9,6 +9,7 @@ import pytest
 
 from sprat_device.board import settings
 from sprat_device.board.settings.device import KEYS
+from sprat_device.contract.phases import Reason
 
 OURS = r"(#[^\n]*\n)*(\[\[(inputs|outputs)\]\]|\[(telemetry|install|runtime|serve|capture|shadow|drift|remote|health|hub)\])"
 ROOT = Path(__file__).parents[3]
@@ -96,6 +97,13 @@ def test_every_event_of_an_install_is_told() -> None:
     assert len(codes) >= 6
     for code in codes:
         assert f"`{code}`" in text, code
+
+
+def test_every_reason_of_an_install_is_told_with_what_to_do() -> None:
+    told = "".join(re.findall(r"^\| `.*\|$", page("updates.md").partition("## Settings")[0], re.MULTILINE))
+    of_readings = {Reason.NON_FINITE, Reason.RUN_FAILED}
+    for reason in Reason:
+        assert reason.startswith("input-") or reason in of_readings or f"`{reason}`" in told, reason
 
 
 @pytest.mark.parametrize("code", ["gap", "detail", "identity-clash", "frame-conflict"])
