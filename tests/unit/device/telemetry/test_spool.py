@@ -375,8 +375,16 @@ class SpoolLife(RuleBasedStateMachine):
         self.epochs += 1
         self.to_return, self.untold = self.untold, set()
 
-    @rule(lane=st.sampled_from(list(Lane)), count=st.integers(1, 4), size=st.sampled_from([1, 40, 200, 400]))
+    @rule(times=st.integers(4, 12))
+    def evict(self, times: int) -> None:
+        for _ in range(times):
+            self._append(Lane.PREDICTIONS, 2, 400)
+
+    @rule(lane=st.sampled_from(list(Lane)), count=st.integers(1, 4), size=st.sampled_from([1, 40, 200]))
     def append(self, lane: Lane, count: int, size: int) -> None:
+        self._append(lane, count, size)
+
+    def _append(self, lane: Lane, count: int, size: int) -> None:
         log = next(log for log in reversed(self.spool.logs()) if log.lane is lane)
         try:
             gaps = self.spool.append(draft(lane, count=count, size=size))
