@@ -1,4 +1,8 @@
-"""The main thread: installs, loads, and talks with the hub while the streams answer."""
+"""The main thread: installs, loads, and talks with the hub while the streams answer.
+
+Started from what the disk holds, before there is a connection: the bundles answer first, the uplink comes last. At the
+end the inputs go first and the spool last, so that nothing that was answered is lost.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from sprat_device import VERSION
-from sprat_device.agent import orders, wishes
+from sprat_device.agent import live_settings, orders, wishes
 from sprat_device.agent.care import Care
+from sprat_device.agent.following import Following
 from sprat_device.agent.inbox import Inbox, Mail, Reload
-from sprat_device.agent.reloading import Apply, Reloader
+from sprat_device.agent.reloading import Reloader
 from sprat_device.agent.streams import Streams
+from sprat_device.agent.summed_up import summed_up, warn_of_unfed
+from sprat_device.agent.threads import Threads
 from sprat_device.agent.twins import DesiredState, Reporter
 from sprat_device.agent.vitals import Vitals
 from sprat_device.agent.watching import Watching
@@ -30,8 +37,6 @@ from sprat_device.board.runs import Runs
 from sprat_device.board.settings import FILE_NAME, DeviceSettings
 from sprat_device.commands import Commands, Once
 from sprat_device.contract import summary
-from sprat_device.contract.errors import AgentFault
-from sprat_device.contract.ids import ModelName
 from sprat_device.inference.live import Live
 from sprat_device.inference.loop import Loop
 from sprat_device.install.installer import Installer
@@ -83,7 +88,7 @@ class Agent:
         healed: Callable[[], bool] = lambda: False,
     ) -> None:
         """Wire; `healed` tells now and then whether a disk that could not be written at the start can be now."""
-        self._state = state
+        self._settings_file = state / FILE_NAME
         self._identity = identity
         self._clock = clock
         self._spool = spool
@@ -92,7 +97,6 @@ class Agent:
         self._inbox = Inbox()
         self._uplink = uplink(self._inbox)
         self._notifier = notifier or Notifier()
-        self._log = log
         self._runs = runs or Runs(state, files, boot_id=clock.boot_id)
         self._healed = healed
         self._watching = Watching(
@@ -111,7 +115,6 @@ class Agent:
             facts=lambda: {**fixed, **self._vitals.standing()}, publish=self._uplink.publish_reported,
             shadow=self._watching.report, refused=lambda desired: wishes.refused(self._reloader.local, desired),
         )  # fmt: skip
-        self._reloader = Reloader(settings, read_settings or (lambda: settings), self._live(), recorder)
         self._commands = Commands(
             orders.handlers(
                 reporter=self._reporter, recorder=recorder, log=log, reload=self._reload, restart=self._begin_anew,
@@ -119,10 +122,23 @@ class Agent:
             ),
             allowed=settings.remote.commands, once=Once(files, state / "begun.json"),
         )  # fmt: skip
+        self._reloader = Reloader(
+            settings, read_settings or (lambda: settings),
+            live_settings.appliers(
+                log=log, recorder=recorder, uplink=self._uplink, live_feed=self._live_feed, streams=self._streams,
+                watching=self._watching, installer=installer, commands=self._commands,
+                desired=lambda: self._desired.current,
+            ),
+            recorder,
+        )  # fmt: skip
         self._care = Care(clock, recorder, self._notifier, limit_s=settings.health.thread_limit_s)
+        self._following = Following(
+            self._desired, identity.models, recorder=recorder, reloader=self._reloader, installer=installer,
+            watching=self._watching, care=self._care,
+        )  # fmt: skip
+        self._threads = Threads(self._streams, recorder, self._uplink)
         self._anew = False
         self._reload_asked = False
-        self._next_health_us = 0
         self._next_seldom_s = 0.0
         self.stuck: list[str] = []
         """After `run`: the threads that did not end in time."""
@@ -139,9 +155,9 @@ class Agent:
         self._installer.boot()
         # The desired state is kept before its offers are taken: a cut between the two must not lose them.
         self._watching.start()
-        self._follow_wishes()
+        self._following.follow()
         self._streams.follow_slots()
-        self._warn_of_unfed_models()
+        warn_of_unfed(self._streams, self._identity.models, self._settings_file)
         self._recorder.event("agent-started", {
             "agent": VERSION, "clock": self._clock.state(), "starts": self._runs.this.starts,
             "last_end": self._runs.last_end, "last_detail": self._runs.last_detail,
@@ -151,7 +167,7 @@ class Agent:
         try:
             while not (stopped() or self._anew):
                 self._keep_house()
-                self._require_threads()
+                self._threads.require_alive()
                 for mail in self._inbox.wait(_HOUSEKEEPING_S):
                     self._take(mail)
         finally:
@@ -178,8 +194,6 @@ class Agent:
             self._care.attempt("spool", self._spool.close)
         self._reporter.close()
 
-    # Keeping house
-
     def _keep_house(self) -> None:
         self._streams.pass_outcomes()
         self._care.attempt("install", self._installer.tick)
@@ -190,14 +204,11 @@ class Agent:
             said = ", ".join(f"{key} {value}" for key, value in detail.items() if value)
             logs.log_event(_LOG, logging.INFO, code, said)
         self._care.watch_clock(self._reloader.current.health.clock_jump_s)
-        beats = {f"input {name}": count for name, count in self._streams.beats().items()}
-        self._care.feed_watchdog({**beats, "spool writer": self._recorder.beats, "uplink": self._uplink.beats})
+        self._care.feed_watchdog(self._threads.beats())
         if time.monotonic() >= self._next_seldom_s:
             self._next_seldom_s = time.monotonic() + _SELDOM_S
             self._look_seldom()
-        now_us = self._clock.monotonic_us()
-        if now_us >= self._next_health_us:
-            self._next_health_us = now_us + int(self._reloader.current.telemetry.summary_interval_s * 1e6)
+        if self._vitals.due(self._reloader.current.telemetry.summary_interval_s):
             self._recorder.summary(summary.HEALTH_CODE, self._vitals.record())
         self._reporter.report(self._desired.current)
 
@@ -206,30 +217,13 @@ class Agent:
         if (told := self._installer.desired()) is not None:
             self._take(told)
         if self._desired.keep():
-            self._follow_wishes()
+            self._following.follow()
         if self._healed():
             _LOG.warning("the state folder can be written again, the agent begins anew")
             self._begin_anew()
 
     def _summed_up(self) -> str:
-        answering, unfit = len(self._streams.runtimes), ", ".join(self._streams.unfit)
-        told = f"{answering} of {len(self._identity.models)} models answer, {'connected' if self._uplink.connected else 'no connection'}"
-        return f"{told}, not read: {unfit}" if unfit else told
-
-    def _require_threads(self) -> None:
-        dead = [f"input {name}" for name in self._streams.dead()]
-        dead += ["spool writer"] * (not self._recorder.alive) + ["uplink"] * (not self._uplink.alive)
-        if dead:
-            raise AgentFault(
-                f"{', '.join(dead)}: thread ended by a defect, which the log above tells; the agent starts anew"
-            )
-
-    def _warn_of_unfed_models(self) -> None:
-        for model in set(self._identity.models) - self._streams.models:
-            _LOG.warning(
-                "%s: no input feeds it, so nothing is predicted and no trial ends; add an [[inputs]] to %s",
-                model, self._state / FILE_NAME,
-            )  # fmt: skip
+        return summed_up(self._streams, self._identity.models, connected=self._uplink.connected)
 
     def _take(self, mail: Mail) -> None:
         match mail:
@@ -242,61 +236,12 @@ class Agent:
                 self._notifier.ready(self._summed_up())
             case _:
                 if self._desired.take(mail):
-                    self._follow_wishes()
-
-    def _follow_wishes(self) -> None:
-        self._recorder.apply(self._desired.current.telemetry)
-        self._reloader.follow(self._desired.current)
-        self._installer.maintain(self._desired.current.maintenance)
-        if not self._desired.known:
-            return  # what was wanted cannot be read: a trial is not ended for that, nor a shadow
-        self._care.attempt("offers", self._take_offers)
-        self._care.attempt("shadows", lambda: self._watching.take(self._desired.current))
+                    self._following.follow()
 
     def _reload(self) -> str:
         told = self._reloader.reload(self._desired.current)
-        self._warn_of_unfed_models()
+        warn_of_unfed(self._streams, self._identity.models, self._settings_file)
         return told
 
     def _begin_anew(self) -> None:
         self._anew = True
-
-    def _live(self) -> dict[str, Apply]:
-        """Return what applies each part of the settings while the agent runs; what is not here needs a restart."""
-        return {
-            "log_level": lambda new: logs.set_level(new.log_level),
-            "log_format": lambda new: self._log.set_format(new.log_format) if self._log else None,
-            "telemetry": self._configure_telemetry,
-            "inputs": self._streams.reconfigure,
-            "outputs": self._streams.redirect,
-            "serve": self._streams.serve,
-            "drift": lambda new: self._streams.reconfigure(new, reopen=True),
-            "runtime": self._configure_runtime,
-            "install": lambda new: self._installer.configure(new.install),
-            "remote": lambda new: self._commands.allow(new.remote.commands),
-            "health": lambda _new: None,  # read at each use
-            "capture": lambda new: self._watching.configure(new, self._desired.current),
-            "shadow": lambda new: self._watching.configure(new, self._desired.current),
-        }
-
-    def _configure_runtime(self, new: DeviceSettings) -> None:
-        self._streams.reload(new)
-        self._watching.rest_on(new)
-
-    def _configure_telemetry(self, new: DeviceSettings) -> None:
-        self._recorder.configure(new.telemetry)
-        self._recorder.apply(self._desired.current.telemetry)
-        self._uplink.configure(new.telemetry)
-        self._live_feed.configure(new.telemetry.live_per_s)
-        self._streams.reconfigure(new)
-        self._watching.rest_on(new)
-
-    def _take_offers(self) -> None:
-        """Hand every offer to the installer, and that there is none; what it knows changes nothing."""
-        for unoffered in set(self._identity.models) - self._desired.current.offers.keys():
-            self._installer.withdraw(unoffered)
-        for model, offer in self._desired.current.offers.items():
-            if model in self._identity.models:
-                self._installer.offer(ModelName(model), offer)
-            else:
-                self._recorder.event("offer-ignored", {"model": model, "detail": "not among the models pinned here"})

@@ -24,11 +24,19 @@ class Vitals:
         self._runs = runs
         self._runtimes = runtimes
         self._begun_us = clock.monotonic_us()
-        self._next_versions_us = 0
+        self._next_us = self._next_versions_us = 0
 
     def standing(self) -> dict[str, float | str]:
         """Return what the reported twin tells of the machine: room on the disk, temperature, power."""
         return self._health.standing()
+
+    def due(self, interval_s: float) -> bool:
+        """Tell, once in each interval, that a record shall be made; the first at once."""
+        now_us = self._clock.monotonic_us()
+        if now_us < self._next_us:
+            return False
+        self._next_us = now_us + int(interval_s * 1e6)
+        return True
 
     def record(self) -> dict[str, float | str]:
         """Return the detail of one health record."""
