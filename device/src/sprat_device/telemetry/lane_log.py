@@ -29,6 +29,8 @@ _STATE_BYTES: Final = 1024
 """Room that is counted for a lane's checkpoint and its successor while both exist."""
 _ACKS_UNSAVED: Final = 64
 """So many acks may be forgotten by a power cut: their frames are sent again, and the hub knows them."""
+_LOST: Final = frozenset({errno.EIO, errno.ENOENT, errno.EBADMSG, errno.EUCLEAN})
+"""By these the disk says that a frame is no more; a machine out of memory or descriptors says nothing of it, and that passes."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -104,7 +106,7 @@ class LaneLog:
         self._produced += draft.count
 
     def peek(self, start: int, stop: int) -> tuple[int, bytes] | None:
-        """Return the first waiting frame with start <= seq < stop that can be read."""
+        """Return the first waiting frame with start <= seq < stop; one that is lost is skipped, OSError says not now."""
         for segment in self.segments:
             while segment.next_seq > start:
                 seq = segment.next_waiting(start)
@@ -226,6 +228,8 @@ class LaneLog:
                 file.seek(begin)
                 return open_frame(file.read(end - begin)).raw
         except (ContractError, OSError) as exc:
+            if isinstance(exc, OSError) and exc.errno not in _LOST:
+                raise
             _log.warning("spool: frame %s/%d is damaged (%s), skipped", self.lane, seq, exc)
             self._damaged += segment.settle(seq, seq)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,6 +14,7 @@ from sprat_device.telemetry.pacing import Key, Pace, Window
 from sprat_device.telemetry.spool import LogState, Spool
 
 _WORTH: Final = {lane: place for place, lane in enumerate(Lane)}
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class Sending:
         self._window = Window(window_frames)
         self._pace = Pace(backlog_bytes_per_s)
         self._cursors: dict[tuple[int, Lane], _Cursor] = {}
+        self._unread = False
+        """Whether the last frame could not be read: told once."""
 
     def configure(self, *, window_frames: int, backlog_bytes_per_s: int) -> None:
         """Take another window and pace; what is under way stays so."""
@@ -55,8 +59,16 @@ class Sending:
 
     def next(self, now: float, *, dice: float) -> Outgoing | None:
         """Return the next frame and count it as under way; None while there is nothing that may go."""
-        outgoing = self._again(now) or self._live(now) or self._backlog(now)
+        try:
+            outgoing = self._again(now) or self._live(now) or self._backlog(now)
+        except OSError as exc:
+            # Nothing is lost: no memory or descriptor was left, and the same frame is asked for again.
+            if not self._unread:
+                _log.warning("uplink: frames cannot be read now (%s), tried again", exc)
+            self._unread = True
+            return None
         if outgoing is not None:
+            self._unread = False
             self._window.sent(outgoing.key, now, dice=dice, checksum=frame.checksum(outgoing.raw))
         return outgoing
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from tests.clock import ManualClock
 from tests.spools import draft, open_spool
 from tests.transports import ListTransport
 
+from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import TelemetrySettings
 from sprat_device.contract import topics, twin
 from sprat_device.contract.acks import Ack
@@ -367,3 +371,29 @@ def test_desired_and_commands_reach_the_agent_and_replies_go_home(bench: Bench) 
     bench.uplink.publish_reply(command, b"pong")
     bench.uplink.poll()
     assert (topics.topic(DEVICE, Kind.REPLY, "r"), b"pong") in bench.transport.published
+
+
+@pytest.mark.parametrize("ail", [errno.EMFILE, errno.ENOMEM])
+def test_a_frame_that_cannot_be_read_at_the_moment_is_not_lost(tmp_path: Path, ail: int) -> None:
+    class Short(OsFiles):
+        out = False
+
+        def open_read(self, path: Path) -> BinaryIO:
+            if self.out:
+                raise OSError(ail, os.strerror(ail))
+            return super().open_read(path)
+
+    files = Short()
+    bench = Bench(open_spool(tmp_path, files))
+    _fill(bench, 3)
+    for _ in range(2):  # sent for the first time, and again after the hub's silence
+        files.out = True
+        bench.clock.advance(25)
+        bench.uplink.poll()
+        assert bench.transport.frames() == []
+        files.out = False
+        bench.uplink.poll()
+        assert bench.transport.frames() == [(Lane.PREDICTIONS, seq) for seq in range(3)]
+    bench.ack((0, 2))
+    report = bench.spool.ledger()[Lane.PREDICTIONS]
+    assert (report.acked, report.damaged, report.balanced()) == (report.produced, 0, True)
