@@ -44,7 +44,10 @@ class Wheelhouses:
 
 
 def _made_ns(path: Path) -> int:
-    return path.stat().st_mtime_ns
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0  # it is being built again, and is read or left out as it then is
 
 
 def _read(path: Path) -> Wheelhouse | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -65,6 +67,22 @@ def test_a_token_opens_wheelhouses_until_its_time_is_over_used_or_not(hub: TestH
     answer = port.get(HOUSES_PATH, headers=bearer(secret))
     assert answer.status_code == 401
     assert "expired; make another" in answer.json()["error"]["message"]
+
+
+def test_one_that_is_being_built_again_hides_none_of_the_others(
+    hub: TestHub, port: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(hub, "pi-5-litert")
+    house, secret, listed = build(hub), hub.enrol_token().secret, Path.glob
+
+    def then_gone(folder: Path, pattern: str) -> Iterator[Path]:
+        found = list(listed(folder, pattern))
+        shutil.rmtree(folder / "pi-5-litert")  # between the two renames of a build
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", then_gone)
+    answer = port.get(HOUSES_PATH, headers=bearer(secret))
+    assert parse_list(answer.content) == (house,)
 
 
 def test_only_what_a_manifest_lists_is_given(hub: TestHub, port: TestClient) -> None:
