@@ -55,6 +55,13 @@ class MovedClock(SystemClock):
         return super().wall_us() + self.moved_us
 
 
+def test_a_clock_whose_sign_is_hidden_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # "Permission denied", which no test as root can see, fails as a name that is too long does.
+    monkeypatch.setattr(clock_module, "_TIMESYNC", tmp_path / ("x" * 300))
+    monkeypatch.setattr(clock_module, "_kernel_is_synchronised", lambda: False)
+    assert SystemClock().state() is ClockState.UNSYNCHRONISED
+
+
 def test_a_wall_clock_that_is_set_is_noticed_once_and_by_how_much() -> None:
     clock = MovedClock()
     steps = ClockSteps(clock)

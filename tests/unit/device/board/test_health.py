@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,18 @@ def test_the_radio_is_told_where_it_says_a_level(board: Board) -> None:
 
 
 def test_an_empty_board_tells_only_its_disk(board: Board) -> None:
+    assert board.sample().keys() == {"disk_free_kib", "disk_total_kib"}
+
+
+def test_a_board_that_hides_its_folders_tells_only_its_disk(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Path.stat
+
+    def forbidden(path: Path, **given: Any) -> os.stat_result:
+        if board.folder / "sys" in path.parents:  # as a sandbox answers; a test as root sees through any permissions
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return plain(path, **given)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
     assert board.sample().keys() == {"disk_free_kib", "disk_total_kib"}
 
 
