@@ -23,6 +23,7 @@ from tests.unit.device.inference import bundles
 
 from sprat_device.board.files import OsFiles
 from sprat_device.contract.bundle import GoldenSet
+from sprat_device.contract.ids import Digest
 from sprat_device.contract.manifest import TensorSpec, Tolerance
 from sprat_device.contract.twin import Installed
 from sprat_device.install.slots import Pair, Slots
@@ -133,6 +134,14 @@ def test_a_state_folder_is_served_by_its_settings(bundle: Path, tmp_path: Path) 
             client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
             (told,) = json.loads(client.recv(65536).partition(b"\r\n\r\n")[2])["models"]
     assert (told["model"], told["bundle"], told["release_seq"]) == ("tiny", digest, 7)
+    slots.path(digest).rename(slots.path("0" * 64))  # whole, but not what was verified under that name
+    slots.store("tiny", Pair(Installed(Digest("0" * 64), 7), None))
+    done = subprocess.run(
+        [sys.executable, "-m", "sprat_device", "serve", "--state", str(state)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"hash-mismatch: {'0' * 64}.sprat has SHA-256 {digest[:12]}" in done.stderr
 
 
 @pytest.mark.parametrize(

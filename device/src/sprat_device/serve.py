@@ -22,7 +22,8 @@ from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import DeviceSettings
 from sprat_device.board.signals import Bell
 from sprat_device.board.usage import CommandLine, folder
-from sprat_device.contract.errors import AgentFault, SpratError, WrongUse
+from sprat_device.contract.errors import AgentFault, BundleRefused, SpratError, WrongUse
+from sprat_device.contract.phases import Reason
 from sprat_device.inference.serve.inprocess import served
 from sprat_device.inference.session import Session
 from sprat_device.install.slots import Slots
@@ -53,8 +54,8 @@ def run(parsed: argparse.Namespace) -> int:
             level=settings.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
         )
         sessions = [
-            (Session.open(path, cache=scratch, runtime=parsed.runtime, settings=settings.runtime), release_seq)
-            for path, release_seq in _bundles(parsed.bundles, parsed.state)
+            (_opened(path, digest, scratch, parsed.runtime, settings), release_seq)
+            for path, digest, release_seq in _bundles(parsed.bundles, parsed.state)
         ]
         defects: list[bool] = []
 
@@ -78,15 +79,26 @@ def _settings(parsed: argparse.Namespace, folder: Path) -> DeviceSettings:
     return settings_.load(folder, environment=os.environ, flags=flags)
 
 
-def _bundles(named: Sequence[Path], state: Path | None) -> list[tuple[Path, int]]:
-    """Return the bundles to serve with their release numbers; 0 for a file that was never released."""
+def _opened(path: Path, digest: str, scratch: Path, runtime: str | None, settings: DeviceSettings) -> Session:
+    """Return the session of a bundle; BundleRefused for an installed one that is not the one which was verified."""
+    session = Session.open(path, cache=scratch, runtime=runtime, settings=settings.runtime)
+    if digest and session.bundle_digest != digest:
+        raise BundleRefused(
+            Reason.HASH_MISMATCH,
+            f"{path.name} has SHA-256 {session.bundle_digest[:12]}…; it is damaged, and a running agent fetches it again",
+        )
+    return session
+
+
+def _bundles(named: Sequence[Path], state: Path | None) -> list[tuple[Path, str, int]]:
+    """Return the bundles to serve with digest and release number; none and 0 for a file that was never released."""
     if bool(named) == (state is not None):
         raise WrongUse("found both or neither of BUNDLE and --state, expected one of them")
     if state is None:
-        return [(path, 0) for path in named]
+        return [(path, "", 0) for path in named]
     slots = Slots(OsFiles(), state)
     active = [slots.load(path.stem).active for path in sorted((state / "slots").glob("*.json"))]
-    found = [(slots.path(held.bundle), held.release_seq) for held in active if held is not None]
+    found = [(slots.path(held.bundle), held.bundle, held.release_seq) for held in active if held is not None]
     if not found:
         raise WrongUse(f"{state}: no model has an installed bundle; install one, or name a BUNDLE")
     return found
