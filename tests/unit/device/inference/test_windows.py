@@ -160,6 +160,13 @@ def test_the_bundle_declares_its_windows_and_the_samples_own_times_are_used() ->
     assert [reading.mono_us for reading in found[-2:]] == [102_900_000, 103_000_000]
 
 
+def test_a_sensor_whose_clock_is_set_by_years_between_two_blocks_tells_no_time_before_the_machine_began() -> None:
+    # Rows of a block are spread over the time since the one before: here over 54 years, as its clock comes from 1970.
+    items = [line(f'{{"t": {own}, "w": [[1, 2], [1, 2]]}}', at) for own, at in ((5, 60), (1.7e9, 61))]
+    found = windows_of(items, window=3, hop=1, time_field="t")
+    assert [(reading.mono_us, reading.wall_us) for reading in found] == [(0, 0), (61_000_000, 61_000_000)]
+
+
 def test_a_gap_a_break_and_a_bad_sample() -> None:
     items = [line(sample(n), n / 10) for n in range(2)]
     items += [line(sample(n), 9 + n / 10) for n in range(2, 5)]  # a gap of nine seconds

@@ -65,7 +65,9 @@ class Intake:
             self._ready.append(self._bad(item, exc.reason, exc.detail))
 
     def _reading(self, item: Item, inputs: Arrays, *, begins: bool, late_s: float = 0.0) -> Reading:
-        late_us = round(late_s * 1e6)
+        # At most since the machine began: a sensor whose clock was set by years between two blocks says no more than that,
+        # and no frame holds a time before.
+        late_us = min(round(late_s * 1e6), item.mono_us)
         return Reading(self._numbers.next(), item.mono_us - late_us, item.wall_us - late_us, inputs, begins)
 
     def _bad(self, item: Item, reason: Reason, detail: str) -> Reading:
