@@ -132,9 +132,14 @@ def test_hundreds_of_reloads_leave_no_thread_and_no_descriptor_behind(state: Pat
             agent.signal(signal.SIGHUP)
     settings(state, inputs=both, more=serve)
     agent.signal(signal.SIGHUP)
-    wait_for(lambda: (state / "serve.sock").is_socket() and _held(agent) == before, f"as before: {before}")
+    wait_for(lambda: (state / "serve.sock").is_socket() and _as_before(before, _held(agent)), f"as before: {before}")
     assert agent.end() == 0
     assert "Traceback" not in agent.log
+
+
+def _as_before(before: tuple[int, int], now: tuple[int, int]) -> bool:
+    """Compare; an attempt to reach the broker may have held a socket when it was first looked."""
+    return now[0] == before[0] and now[1] <= before[1]
 
 
 def _held(agent: Agent) -> tuple[int, int]:
