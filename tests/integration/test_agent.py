@@ -204,6 +204,17 @@ def test_an_offer_is_installed_answers_and_is_proven(world: World) -> None:
     assert life.last.healthy > 4
 
 
+def test_a_release_takes_the_artifacts_of_bundles_that_are_gone(world: World) -> None:
+    cache = world.folder / "state" / "artifacts"
+    cache.mkdir(parents=True)
+    (cache / f"{'0' * 64}.tflite").touch()
+    life = world.start()
+    life.offer(world.release("one"))
+    life.run()
+    assert life.last.running
+    assert list(cache.iterdir()) == []
+
+
 def test_the_next_start_answers_without_a_hub(world: World) -> None:
     life = world.start()
     offer = world.release("one")

@@ -33,6 +33,7 @@ from sprat_device.board.volatile import STATUS_FILE
 from sprat_device.contract import twin
 from sprat_device.contract.errors import ContractError, SpratError
 from sprat_device.contract.last_errors import LastError
+from sprat_device.inference import artifacts
 from sprat_device.inference.runtimes import health
 from sprat_device.install.installer import Installer
 from sprat_device.install.trusted_time import TrustedClock
@@ -185,6 +186,7 @@ def _make_scratch(state: Path, files: Files) -> None:
     if isinstance(files, OsFiles) and not isinstance(files, HeldFiles):
         shutil.rmtree(folder, ignore_errors=True)  # what children left that were killed
         folder.mkdir(mode=0o700, exist_ok=True)
+        artifacts.remove_parts(state / "artifacts")
 
 
 def _spool(state: Path, settings: DeviceSettings) -> Spool:

@@ -16,6 +16,7 @@ from sprat_device.agent.stream import Model
 from sprat_device.contract.errors import BundleRefused, MachineLacks, WrongUse
 from sprat_device.contract.phases import Reason
 from sprat_device.contract.twin import Installed
+from sprat_device.inference import artifacts
 from sprat_device.inference.serve import OnDemand
 from sprat_device.inference.session import Session
 from sprat_device.install.installer import Installer
@@ -62,6 +63,7 @@ class Changeover:
             self._installer.not_loaded(model.name, digest, str(exc), unfed=unfed, lacks=lacks, defect=defect)
         else:
             self._installer.loaded(model.name, digest)
+            artifacts.keep_only(self._state / "artifacts", self._state / "bundles")
             if lost:  # a bundle on trial must not take an input away
                 self._installer.not_loaded(model.name, digest, lost, unfed=True)
 
