@@ -143,6 +143,17 @@ def test_what_is_no_file_is_none_in_a_repository(tmp_path: Path, kind: bytes) ->
         origin.target("x", 0)
 
 
+def damaged_size(size: int) -> Write:
+    """Write a name of so many bytes, as a header says whose size was damaged."""
+
+    def write(path: Path, _files: dict[str, bytes]) -> None:
+        entry = tarfile.TarInfo("x")
+        entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, size
+        path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("write", "files"),
     [
@@ -151,6 +162,8 @@ def test_what_is_no_file_is_none_in_a_repository(tmp_path: Path, kind: bytes) ->
         (lambda path, _files: path.write_bytes(b"PK\3\4 and no more"), {}),
         (lambda path, _files: path.write_bytes(b"\x1f\x8b and no more"), {}),
         (lambda path, _files: path.write_bytes(b""), {}),
+        (damaged_size(2**62), {}),  # more than the memory holds
+        (damaged_size(2**64), {}),  # more than an index
     ],
 )
 def test_what_is_no_archive_of_one_repository_is_told_in_one_line(

@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from sprat_device.contract import damage
 from sprat_device.contract.errors import ContractError
 
 FIXED_TIME: Final = (1980, 1, 1, 0, 0, 0)
-DAMAGE: Final = (
-    zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError, ValueError, RuntimeError, OSError, TypeError, KeyError,
-    AttributeError, SyntaxError, tokenize.TokenError, OverflowError, RecursionError, MemoryError,
-)  # fmt: skip
+DAMAGE: Final = (*damage.OF_ARCHIVES, TypeError, KeyError, AttributeError, SyntaxError, tokenize.TokenError)
 """What comes out of damaged archives and arrays, for every reader of them; numpy evaluates an array's header as a Python
-literal, hence the last ones."""
+literal."""
 _MAX_ENTRIES: Final = 4096
 _HEADER_BOUND: Final = 4096
 _KINDS: Final = frozenset("biufSU")

@@ -9,20 +9,17 @@ from __future__ import annotations
 import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
+from sprat_device.contract import damage
 from sprat_device.contract.errors import WrongUse
 from sprat_device.install.origins import CHUNK, FileMissing, TryLater
 
 _MARK: Final = "metadata/timestamp.json"
-_DAMAGE: Final = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError,
-    NotImplementedError,
-)  # fmt: skip
+_DAMAGE: Final = (*damage.OF_ARCHIVES, tarfile.TarError, lzma.LZMAError)
 
 Open = Callable[[str], IO[bytes]]
 
