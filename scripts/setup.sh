@@ -13,6 +13,11 @@ fail() {
   exit 4
 }
 
+# wants_help ARGUMENTS…: help is asked for and the environment is there: nothing is installed or made anew for it.
+wants_help() {
+  [ -x .venv/bin/python ] && [[ " $* " == *" --help "* || " $* " == *" -h "* ]]
+}
+
 # The newest Python that all runtimes have wheels for comes first: tflite-runtime knows no later one than 3.11.
 find_python() {
   local candidate
