@@ -64,6 +64,8 @@ def test_a_fixed_clock_state_is_taken(tmp_path: Path) -> None:
         ("[telemetry]\nframe_interval_s = nan\n", "expected a number from 0.05"),
         (f"[drift]\npsi = 1{'0' * 400}\n", "expected a number from 0.01"),
         ("[runtime]\nprefer = [['onnx']]\n", "expected a list of tflite, litert, onnx"),
+        ('[[inputs]]\nmodel="a"\nkind="file"\npath="/a\\u0000b"\n', "path .*expected a string without a zero character"),
+        ('[[inputs]]\nmodel="a"\nkind="command"\ncommand=["a", "\\u0000"]\n', "expected a string without a zero"),
         ("[runtime]\nprefer = ['tensorflow']\n", "expected a list of tflite, litert, onnx"),
         ("[[inputs]]\nmodel='a'\nkind='stdin'\n\n[[inputs]]\nmodel='b'\nknd='stdin'\n", "sprat.toml:7: unknown setting 'knd'"),
         ("[[inputs]]\nmodel='a'\nkind='htp'\n\n[[inputs]]\nmodel='b'\nkind='stdin'\n", r"kind \(.*:3\): found 'htp'"),

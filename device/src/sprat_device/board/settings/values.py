@@ -74,9 +74,11 @@ def choices(*known: str) -> Callable[[object], tuple[str, ...]]:
 
 
 def text(raw: object) -> str:
-    """Accept a string."""
+    """Accept a string; none of the system's names, paths and arguments may hold a zero character."""
     if not isinstance(raw, str):
         raise ValueError("a string")  # noqa: TRY004 - one family for whatever is wrong with a value
+    if "\0" in raw:
+        raise ValueError("a string without a zero character")
     return raw
 
 
@@ -84,7 +86,7 @@ def texts(raw: object) -> tuple[str, ...]:
     """Accept a list of strings."""
     if not isinstance(raw, list | tuple) or not all(isinstance(part, str) for part in raw):
         raise ValueError('a list of strings, such as ["a", "b"]')
-    return tuple(raw)
+    return tuple(map(text, raw))
 
 
 def integers(low: int, high: int) -> Callable[[object], tuple[int, ...]]:
