@@ -575,6 +575,18 @@ def test_a_folder_that_is_not_there_is_an_event_and_the_bundle_is_not_to_blame(t
     assert "no such folder; make it" in detail["detail"]
 
 
+@pytest.mark.parametrize("host", ["broker..local", f"{'b' * 64}.local"])
+def test_a_broker_whose_name_no_host_can_have_is_an_event(host: str) -> None:
+    told: list[tuple[str, Any]] = []
+    inlet = open_inlet(
+        settings(kind="mqtt", topic="a", host=host), ManualClock(), lambda code, detail: told.append((code, detail))
+    )
+    assert inlet.fitted(manifest()).read(0.5) is None
+    ((code, detail),) = told
+    assert code == "source-failed"
+    assert f"{host}:1883: no name that a host can have" in detail["detail"]
+
+
 def test_records_of_another_size_than_the_source_sends_refuse_the_bundle(tmp_path: Path) -> None:
     inlet = open_inlet(settings(kind="command", command=("true",), format="raw"), ManualClock(), lambda *_: None)
     inlet.fitted(manifest())

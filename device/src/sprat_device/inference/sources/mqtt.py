@@ -35,6 +35,10 @@ class Topic:
         self._topic, self._qos = settings.topic, settings.qos
         client = paho.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         client.connect_timeout = _CONNECT_S
+        try:
+            settings.host.encode("idna")  # as the resolver will: its error would end the client's thread without a word
+        except UnicodeError as exc:
+            raise OSError(f"{self._where}: no name that a host can have ({exc})") from exc
         if settings.username:
             client.username_pw_set(settings.username, password(settings.password_file))
         client.on_connect = self._on_connect
