@@ -21,7 +21,7 @@ import upkeep
 import watched
 from board import Board
 from qemu import Guest, accelerated
-from rows import Table
+from scripts.arm.rows import Table
 from world import FIRST, ROOT, SECOND, World, world
 
 from sprat.errors import SpratError

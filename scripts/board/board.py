@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from qemu import Guest, GuestFailed
-from rows import Table
+from scripts.arm.rows import Table
 from world import MODEL, World
 
 UNIT: Final = "sprat-device"

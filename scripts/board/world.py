@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from image import HUB_NAME
-from rows import Table
+from scripts.arm.rows import Table
 
 from sprat.lab.chapters import passphrase
 from sprat.lab.parts import LabHub, wait_for
