@@ -8,10 +8,7 @@ added to.
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,21 +18,18 @@ from typing import Final, Protocol, TypedDict
 from sprat_device.board.files import Files
 from sprat_device.contract.acks import Ack
 from sprat_device.contract.errors import ContractError, MachineLacks
-from sprat_device.contract.fields import Fields
 from sprat_device.contract.frame import HEADER_SIZE
 from sprat_device.contract.phases import Lane
 from sprat_device.contract.twin import LaneReport
+from sprat_device.telemetry import epochs
 from sprat_device.telemetry.draft import Draft, Gap
 from sprat_device.telemetry.lane_log import LaneLog, remove_if_empty
 from sprat_device.telemetry.lane_opening import create_lane, open_lane, salvage_lane
 from sprat_device.telemetry.retention import SegmentFacts, to_evict
 
-SCHEMA: Final = "sprat.spool/1"
 _SEGMENTS: Final = 64
 _SMALLEST_SEGMENT: Final = 64 * 1024
 _GREATEST_SEGMENT: Final = 1024 * 1024
-_EPOCH_FILE: Final = "epoch.json"
-_EPOCH_FILE_BYTES: Final = 256
 _log: Final = logging.getLogger(__name__)
 
 
@@ -94,10 +88,6 @@ class _Place(TypedDict):
     segment_bytes: int
 
 
-def _random_epoch() -> int:
-    return int.from_bytes(secrets.token_bytes(8), "big") or 1
-
-
 def _segment_bytes(cap_bytes: int) -> int:
     """Return the size of a file: each costs two syncs of its folder, and what is evicted is evicted by files."""
     return min(max(cap_bytes // _SEGMENTS, _SMALLEST_SEGMENT), _GREATEST_SEGMENT)
@@ -113,7 +103,7 @@ class DiskSpool:
         *,
         cap_bytes: int,
         segment_bytes: int | None = None,
-        draw_epoch: Callable[[], int] = _random_epoch,
+        draw_epoch: Callable[[], int] = epochs.draw,
     ) -> None:
         self._files = files
         self._folder = folder
@@ -185,7 +175,7 @@ class DiskSpool:
     def size_bytes(self) -> int:
         """Return what the spool keeps on the disk."""
         with self._lock:
-            return _EPOCH_FILE_BYTES + sum(log.size_bytes for log in self._all())
+            return epochs.FILE_BYTES + sum(log.size_bytes for log in self._all())
 
     def close(self) -> None:
         """Write the checkpoints and let go of the files."""
@@ -229,13 +219,13 @@ class DiskSpool:
 
     def _open(self) -> None:
         self._files.make_folder(self._folder)
-        current = self._read_epoch()
+        current = epochs.read(self._files, self._folder)
         if current is not None:
             try:
                 self._lanes = {lane: open_lane(**self._place(current, lane)) for lane in Lane}
             except ContractError as exc:
                 _log.warning("spool: a new epoch begins, for the seq of the old one is no longer known (%s)", exc)
-        for epoch in self._epochs_on_disk():
+        for epoch in epochs.on_disk(self._files, self._folder):
             if not self._lanes or epoch != current:
                 self._earlier += [salvage_lane(**self._place(epoch, lane)) for lane in Lane]
         if not self._lanes:
@@ -246,39 +236,20 @@ class DiskSpool:
     def _create_epoch(self) -> dict[Lane, LaneLog]:
         epoch = self._draw_epoch()
         lanes = {lane: create_lane(**self._place(epoch, lane)) for lane in Lane}
-        plain = json.dumps({"schema": SCHEMA, "epoch": f"{epoch:016x}"})
-        self._files.write_atomic(self._folder / _EPOCH_FILE, plain.encode())
+        epochs.write(self._files, self._folder, epoch)
         return lanes
 
     def _place(self, epoch: int, lane: Lane) -> _Place:
-        folder = self._folder / f"{epoch:016x}" / lane
+        folder = epochs.folder_of(self._folder, epoch) / lane
         return {
             "files": self._files, "folder": folder, "epoch": epoch, "lane": lane, "segment_bytes": self._segment_bytes,
         }  # fmt: skip
-
-    def _read_epoch(self) -> int | None:
-        try:
-            fields = Fields(json.loads(self._files.read(self._folder / _EPOCH_FILE)), "spool epoch")
-            fields.schema(SCHEMA)
-            return int(fields.text("epoch", max_length=16), 16)
-        except FileNotFoundError:
-            return None
-        except (ContractError, ValueError, OSError) as exc:
-            if isinstance(exc, OSError) and exc.errno != errno.EIO:
-                raise
-            _log.warning("spool: %s cannot be read (%s)", _EPOCH_FILE, exc)
-            return None
-
-    def _epochs_on_disk(self) -> Iterator[int]:
-        for path in self._files.list(self._folder):
-            if len(path.name) == 16 and set(path.name) <= set("0123456789abcdef") and path.is_dir():
-                yield int(path.name, 16)
 
     def _remove_drained(self) -> None:
         needed = {log.epoch for log in self._earlier if log.waiting_records or log.untold}
         for epoch in {log.epoch for log in self._earlier} - needed:
             for log in [log for log in self._earlier if log.epoch == epoch]:
                 log.remove_folder()
-            remove_if_empty(self._files, self._folder / f"{epoch:016x}")
+            remove_if_empty(self._files, epochs.folder_of(self._folder, epoch))
             self._files.sync_folder(self._folder)
             self._earlier = [log for log in self._earlier if log.epoch != epoch]
