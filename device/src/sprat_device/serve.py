@@ -90,7 +90,7 @@ def _opened(path: Path, digest: str, scratch: Path, runtime: str | None, setting
     return session
 
 
-def _bundles(named: Sequence[Path], state: Path | None) -> list[tuple[Path, str, int]]:
+def _bundles(named: Sequence[Path], state: Path | None) -> Sequence[tuple[Path, str, int]]:
     """Return the bundles to serve with digest and release number; none and 0 for a file that was never released."""
     if bool(named) == (state is not None):
         raise WrongUse("found both or neither of BUNDLE and --state, expected one of them")
