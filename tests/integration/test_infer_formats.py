@@ -50,6 +50,9 @@ def test_what_was_run_is_told_to_people_or_as_one_document(tmp_path: Path, capsy
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.endswith(", 3 bad inputs: input-range 2, input-non-finite 1\n")
+    (tmp_path / "link.csv").symlink_to("in.csv")
+    assert main([*line[:3], "--output", str(tmp_path / "link.csv")]) == 2
+    assert "that is the input, which would be lost" in capsys.readouterr().err
 
 
 def test_parquet_is_read_by_feature_or_by_lists_and_written(tmp_path: Path) -> None:

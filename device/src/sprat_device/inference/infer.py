@@ -83,6 +83,8 @@ def run(parsed: argparse.Namespace) -> int:
     require_known(parsed.output, raw=parsed.raw)
     settings = runtime_settings.heard([f"threads={parsed.threads}"])
     require_there(parsed.input)  # before a model is loaded
+    if parsed.output.exists() and parsed.output.samefile(parsed.input):
+        raise WrongUse(f"--output {parsed.output}: that is the input, which would be lost; name another file")
     with tempfile.TemporaryDirectory(prefix="sprat-infer-") as folder:
         session = Session.open(
             parsed.bundle, cache=parsed.cache or Path(folder), runtime=parsed.runtime, settings=settings

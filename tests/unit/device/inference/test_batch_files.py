@@ -32,7 +32,7 @@ def read(path: Path, described: Manifest) -> Any:
 
 def test_columns_are_found_by_feature_name_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
-    path.write_text("c,id,a,b\n3,x,1,2\n6,y,4,5\n")
+    path.write_text("c,id,a,b,id\n3,x,1,2,\n6,y,4,5,\n")
     assert read(path, manifest())["x"].tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
@@ -50,6 +50,7 @@ def test_text_columns_stay_texts(tmp_path: Path) -> None:
     [
         ("aa,b,c\n1,2,3\n", "column 'a' is missing; did you mean 'aa'"),
         ("a,b,c\n1,2\n", "row 0 has 2 cells"),
+        ("a,b,c,a\n1,2,3,4\n", "2 columns are named 'a', expected one"),
         ("a,b,c\n", "no rows"),
         ("", "no rows"),
         ("a,b,c\n1,2,many\n", "column 'c': found 'many', expected a number"),

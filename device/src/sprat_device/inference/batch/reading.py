@@ -80,10 +80,19 @@ def _csv(path: Path, manifest: Manifest, rows: int) -> Pieces:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = (row for row in csv.reader(file) if row)
             header = [name.strip() for name in next(table, [])]
+            _require_once(header, manifest, path)
             for first, group in _numbered(table, rows):
                 yield Piece(_columns(_transposed(group, header, first, path), manifest, path))
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise WrongUse(f"{path}: cannot be read as CSV ({exc})") from exc
+
+
+def _require_once(header: list[str], manifest: Manifest, path: Path) -> None:
+    for name in (name for spec in manifest.inputs for name in spec.features or (spec.name,)):
+        if header.count(name) > 1:
+            raise WrongUse(
+                f"{path}: {header.count(name)} columns are named {name!r}, expected one; rename those that are not meant"
+            )
 
 
 def _transposed(group: list[list[str]], header: list[str], first: int, path: Path) -> Mapping[str, list[str]]:
