@@ -109,4 +109,5 @@ def sentence(data: bytes) -> str:
         said = str(json.loads(data)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         said = data.decode("utf-8", "replace")
-    return " ".join(said.split())[:300]
+    # Whoever answers may not be the hub yet: what is printed must be nothing but a sentence.
+    return "".join(mark if mark.isprintable() else "?" for mark in " ".join(said.split())[:300])

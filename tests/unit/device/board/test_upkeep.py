@@ -289,6 +289,14 @@ def test_a_second_certificate_behind_the_right_one_is_not_believed(monkeypatch: 
     assert [dict(part[0] for part in one["subject"]) for one in context.get_ca_certs()] == [{"commonName": "hub"}]
 
 
+@pytest.mark.parametrize("form", ["{}", '{{"error": {{"message": "{}"}}}}'])
+def test_what_an_unknown_hub_says_moves_nothing_on_the_operators_terminal(form: str) -> None:
+    said = form.format("no \\u001b[2J\\u202ethere" if form != "{}" else "no \x1b[2J\u202ethere").encode()
+    told = str(pinned.refusal("https://hub.test/v1/ca.pem", 403, said))
+    assert told.isprintable()
+    assert told.endswith("(403): no ?[2J?there")
+
+
 def test_a_pinned_ca_is_believed_whatever_the_clock_says() -> None:
     ca = self_signed("hub", padded=True).public_bytes(serialization.Encoding.PEM)
     made = pinned.context(ca)
