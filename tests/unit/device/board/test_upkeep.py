@@ -32,6 +32,7 @@ from sprat_device.board.identity import Identity
 from sprat_device.board.pinned import EnrolRefused
 from sprat_device.board.systemd import UNIT_NAME, unit
 from sprat_device.board.upkeep import environments, house, places, service, sources, watch
+from sprat_device.board.upkeep import remove as removing
 from sprat_device.board.upkeep import replace as replacing
 from sprat_device.board.upkeep import setup as setting_up
 from sprat_device.board.upkeep import upgrade as upgrading
@@ -641,6 +642,33 @@ def test_a_state_folder_that_is_a_disk_of_its_own_is_emptied_and_stays(
     monkeypatch.setattr(Path, "is_mount", lambda path: path == site.at.state)
     remove(site, keep_state=False)
     assert list(site.at.state.iterdir()) == []
+    assert not site.at.home.exists()
+
+
+def test_a_removal_that_was_cut_has_left_the_command_that_finishes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(Places.below(tmp_path, Path("/s")), Bench(tmp_path), Patience(), lambda _said: None)
+    agent = site.at.environments / "1" / "bin/sprat-device"
+    agent.parent.mkdir(parents=True)
+    agent.touch()
+    site.at.state.mkdir()
+    environments.switch(site.at, site.at.environments / "1")
+    site.at.command.parent.mkdir(parents=True)
+    site.at.command.symlink_to(site.at.current / "bin/sprat-device")
+    Record("sprat", False, "1").save(site.at)
+
+    def cut(_folder: Path) -> None:
+        raise Cut
+
+    clear = removing._clear
+    monkeypatch.setattr(removing, "_clear", cut)
+    with pytest.raises(Cut):
+        remove(site, keep_state=False)
+    assert site.at.command.exists()
+    monkeypatch.setattr(removing, "_clear", clear)
+    remove(site, keep_state=False)
+    assert not site.at.command.is_symlink()
     assert not site.at.home.exists()
 
 

@@ -16,7 +16,7 @@ from sprat_device.contract.errors import MachineLacks
 def remove(site: Site, *, keep_state: bool) -> str:
     """Take the agent off this board and return its id, empty if it had none.
 
-    The record goes last, so the same command finishes what a cut left.
+    The record goes last and the command late, so the same one finishes what a cut left; after it, another set-up would.
     """
     site.machine.require_root()
     at, record = site.at, places.load(site.at)
@@ -26,14 +26,14 @@ def remove(site: Site, *, keep_state: bool) -> str:
         at.unit.unlink()
     service.end_trial(site)
     site.machine.reload()
-    if at.command.is_symlink():
-        at.command.unlink()
     if not keep_state:
         if at.state.exists():
             _clear(at.state)
         # While its files are there the user stays: they would belong to whoever got its number next.
         if record.user_made and site.machine.has_user(record.user):
             site.machine.drop_user(record.user)
+    if at.command.is_symlink():
+        at.command.unlink()
     at.current.unlink(missing_ok=True)
     shutil.rmtree(at.environments, ignore_errors=True)
     shutil.rmtree(at.home)
