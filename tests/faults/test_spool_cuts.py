@@ -22,7 +22,7 @@ from sprat_device.telemetry.draft import Gap
 from sprat_device.telemetry.spool import DiskSpool
 
 pytestmark = pytest.mark.faults
-CAP = 16_000
+CAP = 11_000
 DROPPED = 5
 Key = tuple[int, Lane, int]
 
@@ -90,9 +90,9 @@ def _life(spool: DiskSpool, seen: Witness) -> None:
     _ack(spool, seen, epoch, Lane.SUMMARIES, (0, 3))
     spool.drop(Lane.PREDICTIONS, DROPPED)
     for _ in range(2):
-        _append(spool, seen, Lane.PREDICTIONS, 30)  # over the cap: evicts
+        _append(spool, seen, Lane.PREDICTIONS, 16)  # over the cap: evicts
         _tell(spool, seen)
-    _append(spool, seen, Lane.PREDICTIONS, 12)
+    _append(spool, seen, Lane.PREDICTIONS, 8)
     assert len(seen.told) > 1
     assert seen.untold
     spool.close()
