@@ -451,6 +451,26 @@ def tail(path: Path, place: Place = NOWHERE, *, from_start: bool = False) -> Int
     return intake(Tail(path, ManualClock(), place, from_start=from_start, sleep=lambda _seconds: None), kind="file")
 
 
+def test_a_file_on_a_disk_that_comes_late_is_read_on_from_where_it_was_left(tmp_path: Path) -> None:
+    path, away = tmp_path / "log.jsonl", tmp_path / "elsewhere"
+    path.write_text("[1, 1, 1]\n[2, 2, 2]\n")
+    source = tail(path, Place(tmp_path / "place", str(path)), from_start=True)
+    assert [x(reading) for reading in take(source, 2)] == [[1, 1, 1], [2, 2, 2]]
+    source.close()
+    path.rename(away)
+    again = tail(path, Place(tmp_path / "place", str(path)))
+    assert again.read(0) is None
+    away.rename(path)
+    with path.open("a") as file:
+        file.write("[3, 3, 3]\n")
+    assert x(take(again, 1)[0]) == [3, 3, 3]
+    # Another file of the name is read whole.
+    path.unlink()
+    path.write_text("[4, 4, 4]\n")
+    assert x(take(again, 1)[0]) == [4, 4, 4]
+    again.close()
+
+
 def test_a_file_is_followed_over_rotation_and_truncation(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("[0, 0, 0]\n")

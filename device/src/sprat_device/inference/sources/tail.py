@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.inference.sources.descriptor import TOO_LONG
@@ -42,7 +42,9 @@ class Tail:
         self._file: FileIO | None = None
         self._lines = Lines()
         self._begun = 0
-        self._reopen(place.last(), from_start=from_start)
+        self._left = place.last()
+        """The place kept by the run before, until there is a file: it may be on a disk that is not there yet."""
+        self._reopen(from_start=from_start)
 
     def take(self, timeout_s: float) -> Item | None:
         """Return the next line."""
@@ -64,10 +66,11 @@ class Tail:
             self._file.close()
             self._file = None
 
-    def _reopen(self, last: dict[str, Any], *, from_start: bool) -> None:
+    def _reopen(self, *, from_start: bool) -> bool:
         self._open()
         if self._file is None:
-            return
+            return False
+        last, self._left = self._left, {}
         status = os.fstat(self._file.fileno())
         # An inode may be given to another file later, so the beginning has to be the same too.
         same = last.get("inode") == status.st_ino and self._head().startswith(str(last.get("head")))
@@ -77,6 +80,7 @@ class Tail:
         elif not last and not from_start:
             self._begun = status.st_size
         self._file.seek(self._begun)
+        return True
 
     def _open(self) -> bool:
         try:
@@ -106,7 +110,7 @@ class Tail:
         except FileNotFoundError:
             return False  # between the two steps of a rotation
         if self._file is None:
-            return self._open()
+            return self._reopen(from_start=True)
         own = os.fstat(self._file.fileno())
         if (status.st_ino, status.st_dev) != (own.st_ino, own.st_dev):
             # Something may have been appended between our last read and the rotation.
