@@ -297,6 +297,20 @@ def folder(path: Path, state: Path | None = None, of: str = "it") -> Intake:
     return intake(feed, kind="folder")
 
 
+def test_a_file_that_comes_within_a_coarse_tick_of_the_folders_time_is_found(tmp_path: Path) -> None:
+    clock = ManualClock()
+    source = intake(Folder(tmp_path, clock, Taken(None, ""), sleep=lambda _seconds: None), kind="folder")
+    (tmp_path / "a.json").write_text("[1, 1, 1]")
+    os.utime(tmp_path, (1_700_000_000, 1_700_000_000))
+    assert x(take(source, 1)[0]) == [1, 1, 1]
+    assert [source.read(0) for _ in range(3)] == [None] * 3
+    # As on FAT, whose times are of two seconds: the folder's shows nothing of the second file.
+    (tmp_path / "b.json").write_text("[2, 2, 2]")
+    os.utime(tmp_path, (1_700_000_000, 1_700_000_000))
+    clock.advance(3)
+    assert x(take(source, 1)[0]) == [2, 2, 2]
+
+
 def test_a_folder_gives_each_finished_file_once_in_the_order_of_coming(tmp_path: Path) -> None:
     source = folder(tmp_path)
     assert source.read(1) is None

@@ -1,7 +1,7 @@
 """A folder into which other programs put one file per reading: `.npy`, `.npz`, `.json`, `.ppm`, `.pgm`, `.raw`, `.bin`.
 
-Those that are found together are taken in the order in which they came (inode change time, which a rename sets); nothing
-else is asked of the clock. Writers rename a finished file into the folder; names that begin with a dot or end in `.part` or
+Those that are found together are taken in the order in which they came (inode change time, which a rename sets);
+nothing else is asked of the wall clock. Writers rename a finished file into the folder; names that begin with a dot or end in `.part` or
 `.tmp` are not yet finished. Nothing is deleted.
 """
 
@@ -23,6 +23,8 @@ from sprat_device.inference.sources.splitting import MOST_RECORD
 from sprat_device.inference.sources.taken import Taken, key_of
 
 _POLL_S: Final = 0.1
+_COARSEST_US: Final = 2_500_000
+"""FAT, as on many a card and stick, tells a folder's time to two seconds: what comes within them changes nothing that shows."""
 _SUFFIXES: Final = frozenset({".npy", ".npz", ".json", ".ppm", ".pgm", ".raw", ".bin"})
 
 
@@ -40,6 +42,7 @@ class Folder:
         self._sleep = sleep
         self._waiting: deque[tuple[int, str]] = deque()
         self._changed_ns = self._scanned_ns = -1
+        self._once_more_us: int | None = None
 
     def take(self, timeout_s: float) -> Item | None:
         """Return the next file; one that cannot be read is told as such, a folder that is gone is an OSError."""
@@ -63,7 +66,7 @@ class Folder:
     def _scan(self) -> None:
         """List what is new; only called once all that was listed before is taken."""
         changed_ns = self._folder.stat().st_mtime_ns
-        if changed_ns == self._changed_ns == self._scanned_ns:
+        if not self._may_be_new(changed_ns):
             return
         # Times are coarse: what came within the same tick as the last look is seen by looking once more.
         self._scanned_ns, self._changed_ns = self._changed_ns, changed_ns
@@ -86,6 +89,16 @@ class Folder:
                     found.append((status.st_ctime_ns, name, key))
         self._waiting += [(key, name) for _changed_ns, name, key in sorted(found)]
         self._taken.forget_all_but(present)
+
+    def _may_be_new(self, changed_ns: int) -> bool:
+        now_us = self._clock.monotonic_us()
+        if changed_ns != self._changed_ns:
+            self._once_more_us = now_us + _COARSEST_US
+        elif changed_ns == self._scanned_ns:
+            if self._once_more_us is None or now_us < self._once_more_us:
+                return False
+            self._once_more_us = None
+        return True
 
     def _item(self, path: Path) -> Item:
         try:
