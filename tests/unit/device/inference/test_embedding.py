@@ -99,6 +99,17 @@ def test_one_reading_has_the_same_figures_in_every_block() -> None:
         np.testing.assert_array_equal(values[:20], np.concatenate([one[name] for one in alone]))
 
 
+def test_another_order_of_summation_has_the_same_figures() -> None:
+    # As on another processor, whose registers hold more or fewer numbers: there the build froze the edges.
+    rng = np.random.default_rng(6)
+    wide, order = space(1280), rng.permutation(1280)
+    other = Space(wide.mean[order], wide.directions[:, order].copy(), wide.spreads)
+    rows = rng.normal(0, 3, (40, 1280)).astype(np.float32)
+    shuffled = other.figures(rows[:, order].copy())
+    for name, values in wide.figures(rows).items():
+        np.testing.assert_array_equal(values, shuffled[name])
+
+
 def test_a_device_counts_them_over_the_frozen_edges_and_two_add_up() -> None:
     rows = np.random.default_rng(4).normal(0, 1, (700, WIDTH)).astype(np.float32)
     one, two, both = (Drift(described(), baseline()) for _ in range(3))
