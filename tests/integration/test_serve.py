@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
+import select
 import socket
 import stat
 import threading
@@ -303,6 +305,48 @@ def test_more_connections_than_allowed_are_told_so_unless_one_is_idle(serve: Cal
     gate.open.set()
     busy.join(60)
     assert answers == [200]
+
+
+def test_a_client_that_asks_while_it_is_refused_reads_why(serve: Callable[..., str], tmp_path: Path) -> None:
+    gate = Gate()
+    path = str(tmp_path / "s")
+    serve(session(gate), replace(LOCAL, listen=f"unix:{path}", connections=1))
+    head = b"POST /v1/models/tiny/predict HTTP/1.1\r\nHost: any\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as busy, ExitStack() as opened:
+        busy.connect(path)
+        busy.sendall(head + ROW)
+        assert gate.entered.acquire(timeout=60)
+        for _ in range(3):
+            late = opened.enter_context(socket.socket(socket.AF_UNIX))
+            late.settimeout(60)
+            late.connect(path)
+            assert select.select([late], [], [], 60)[0], "it is answered already"
+            late.sendall(head + ROW)
+            told = received(late)
+            assert told.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: 1\r\n" in told
+        gate.open.set()
+        busy.settimeout(60)
+        assert busy.recv(65536).startswith(b"HTTP/1.1 200 ")
+        busy.close()
+        with socket.socket(socket.AF_UNIX) as next_one:
+            next_one.settimeout(60)
+            next_one.connect(path)
+            next_one.sendall(head + ROW)
+            assert next_one.recv(65536).startswith(b"HTTP/1.1 200 "), "those who were refused hold no place"
+
+
+def test_clients_that_were_refused_and_stay_are_bounded_too(serve: Callable[..., str]) -> None:
+    address = serve(session(), replace(LOCAL, connections=2))
+    opened = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all that is wanted
+    with ExitStack() as held:
+        for _ in range(60):
+            client = held.enter_context(raw_socket(address))
+            client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
+            assert client.recv(65536).startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 503 "))
+        # Its own ends: two connections, sixteen that leave, and the last one, which may not be closed yet.
+        assert len(os.listdir("/proc/self/fd")) - opened - 60 <= 2 + 16 + 1  # noqa: PTH208
+    until(lambda: Client(address).get("/healthz")[0] == 200)
 
 
 def test_an_answer_that_takes_too_long_is_504_and_its_row_is_left_out(serve: Callable[..., str]) -> None:

@@ -95,6 +95,11 @@ class Connection:
         self._enter(Phase.WRITING, now_s)
         return self.send(now_s)
 
+    def refuse(self, response: Response, now_s: float) -> bool:
+        """Begin to send a response to a client that is not listened to, and leave it the time to read it."""
+        self._whole = False
+        return self.respond(response, now_s, keep=False)
+
     def send(self, now_s: float) -> bool:
         """Send on; False where the client is gone, or the last response has been sent."""
         try:

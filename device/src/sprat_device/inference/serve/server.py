@@ -26,6 +26,8 @@ from sprat_device.inference.serve.wire import Refusal, Request, Response
 _LOG: Final = logging.getLogger("sprat.serve")
 _SWEEP_S: Final = 0.05
 """Deadlines are looked at so often while somebody is connected."""
+_MOST_REFUSED: Final = 16
+"""Clients that are left the time to read why they were refused; a flood of them is not."""
 
 App = Callable[[Request], Response | Exchange]
 
@@ -129,18 +131,26 @@ class Server:
             _LOG.warning("a connection cannot be taken (%s)", exc.strerror)
             time.sleep(_SWEEP_S)
             return
-        if len(self._connections) >= self._settings.connections and not self._make_room():
-            client.setblocking(False)
-            full = Refusal(503, "queue-full", "too many connections (serve.connections)", Retry_After="1")
-            try:
-                client.send(answers.refusal(full).encode(keep=False))
-            except OSError:
-                _LOG.debug("a client left before it was refused")
-            client.close()
-            return
         connection = Connection(client, self._settings, self._room, time.monotonic())
+        full = self._is_full() and not self._make_room()
         self._connections[client] = connection
         self._selector.register(client, selectors.EVENT_READ)
+        if full:
+            self._refuse(connection)
+
+    def _is_full(self) -> bool:
+        """Tell whether there is no place; those who were refused and have yet to read why hold none, up to a bound."""
+        most, all_ = self._settings.connections, self._connections.values()
+        held = sum(each.phase is not Phase.LEAVING for each in all_)
+        return held >= most or len(all_) >= most + _MOST_REFUSED
+
+    def _refuse(self, connection: Connection) -> None:
+        full = Refusal(503, "queue-full", "too many connections (serve.connections)", Retry_After="1")
+        going = connection.refuse(answers.refusal(full), time.monotonic())
+        if going and len(self._connections) <= self._settings.connections + _MOST_REFUSED:
+            self._go_on(connection)
+        else:
+            self._drop(connection)
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle for the longest; False if all are at something."""
