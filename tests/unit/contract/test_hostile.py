@@ -175,6 +175,10 @@ COLUMN = st.tuples(
         },
     )
 )
+@example({
+    "schema": records.SCHEMA, "model": "m", "release_seq": 1, "bundle": "ab" * 32,
+    "columns": {"index": ["<i4", [True], bytes(4)]},
+})  # fmt: skip
 def test_any_body(document: dict[str, object]) -> None:
     body = zstandard.ZstdCompressor().compress(msgpack.packb(document))
     only_own_errors(lambda: records.decode(body, count=1))

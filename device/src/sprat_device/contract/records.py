@@ -169,7 +169,8 @@ def _column(values: npt.NDArray[Any]) -> list[object]:
 def _parse_column(raw: object, where: str) -> npt.NDArray[Any]:
     match raw:
         case [str(dtype), list(shape), bytes(data)] if dtype in _DTYPES and 1 <= len(shape) <= 2:
-            if not all(isinstance(n, int) and 0 < n <= 2**20 for n in shape) or shape[0] > MAX_RECORDS:
+            # Not isinstance: true is an int too, and no axis of an array.
+            if not all(type(n) is int and 0 < n <= 2**20 for n in shape) or shape[0] > MAX_RECORDS:
                 raise ContractError(f"{where}: impossible shape {shape}")
             if len(data) != int(np.prod(shape)) * np.dtype(dtype).itemsize:
                 raise ContractError(f"{where}: {len(data)} bytes do not fill {dtype} {shape}")

@@ -6,6 +6,7 @@ All of it runs in one thread (the recorder's); `settled` counts records that rea
 from __future__ import annotations
 
 import logging
+import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -98,6 +99,9 @@ class FrameWriter:
             self._cannot_store(frame, "cap", exc)
         except OSError as exc:
             self._cannot_store(frame, "disk", exc)
+        except (struct.error, ArithmeticError, TypeError, ValueError) as exc:
+            # A number that no column or header holds must not end the thread, and with it all that is open.
+            self._cannot_store(frame, "not-encoded", exc)
         else:
             self.settled[draft.lane] += draft.count
             self.bytes_framed += HEADER_SIZE + len(draft.body)

@@ -281,3 +281,17 @@ def test_a_name_that_is_no_unicode_is_told_with_question_marks(tmp_path: Path) -
     recorder.write(everything=True)
     assert [row.detail for row in _rows(spool)] == [{"detail": "x?.npy", "names": ["?"], "at": {"?": 1}}]
     _balanced(recorder)
+
+
+@pytest.mark.parametrize("odd", [{"label": 40_000}, {"mono_us": -1}, {"index": 2**64}])
+def test_a_number_that_no_frame_holds_costs_its_frame_and_no_more(tmp_path: Path, odd: dict[str, int]) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool)
+    recorder.prediction(ORIGIN, _prediction(0)._replace(**odd), scores=True)
+    recorder.prediction(OTHER, _prediction(1), scores=True)
+    recorder.write(everything=True)
+    recorder.write(everything=True)
+    assert [columns.index.tolist() for columns in _predictions(spool)] == [[1]]
+    ((gap,),) = [_rows(spool)]
+    assert gap.detail == {"lane": "predictions", "records": 1, "reason": "not-encoded"}
+    _balanced(recorder)
