@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -19,18 +18,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from image import HUB_ADDRESS, Image
 
 from sprat.errors import SpratError
-
-if TYPE_CHECKING:
-    from image import Image
 
 _RELAY: Final = Path(__file__).with_name("relay.py")
 _PR_SET_PDEATHSIG: Final = 1
 _LIMIT_S: Final = 3600.0
 _PROBE_S: Final = 30.0
-_ADDRESS: Final = "10.0.2.100"
 
 
 class GuestFailed(SpratError):
@@ -59,7 +56,7 @@ class Guest:
         self.boots += 1
         forwards = [f"hostfwd=tcp:127.0.0.1:{self._ssh_port}-:22"]
         forwards += [
-            f"guestfwd=tcp:{_ADDRESS}:{port}-cmd:{sys.executable} -I -S {_RELAY} {port}" for port in self.ports
+            f"guestfwd=tcp:{HUB_ADDRESS}:{port}-cmd:{sys.executable} -I -S {_RELAY} {port}" for port in self.ports
         ]
         disk = self.work / "disk.qcow2"
         if not disk.exists():
@@ -101,10 +98,6 @@ class Guest:
             raise GuestFailed(f"{command[:100]} … ended with {done.returncode}: {said}")
         return done.stdout.strip()
 
-    def write(self, path: str, data: bytes, *, mode: str = "644") -> None:
-        """Write a file there."""
-        self.must(f"cat >{shlex.quote(path)} && chmod {mode} {shlex.quote(path)}", given=data)
-
     def copy(self, folder: Path, to: str) -> None:
         """Copy a folder there, under the name `to`."""
         packed = subprocess.run(["tar", "-C", str(folder), "-cf", "-", "."], capture_output=True, check=True).stdout
@@ -112,7 +105,12 @@ class Guest:
 
     def cut_power(self) -> None:
         """Take the power away: nothing that the machine still held in memory is written."""
-        self._ends(signal.SIGKILL)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def shut_down(self) -> None:
         """Switch off as people do."""
@@ -122,15 +120,7 @@ class Guest:
                 self.process.wait(90)
             except subprocess.TimeoutExpired:
                 print("   the machine did not switch itself off within 90 s", file=sys.stderr)
-        self._ends(signal.SIGKILL)
-
-    def _ends(self, by: signal.Signals) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.process is not None:
-            self.process.send_signal(by)
-            self.process.wait()
-            self.process = None
+        self.cut_power()
 
     def _ssh(self) -> list[str]:
         options = {
