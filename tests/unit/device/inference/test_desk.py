@@ -100,6 +100,21 @@ def test_without_a_bundle_who_asks_and_who_waits_is_told() -> None:
     assert refused.value.status == 503
 
 
+def test_what_was_pushed_is_run_by_the_next_bundle_and_counted_in_the_log_where_there_is_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = desk()
+    one.put(asked(2), None)
+    shown = one.shown
+    one.show(None)
+    assert one.waiting == 2
+    one.show(shown)
+    assert one.read(0) is not None
+    one.close()
+    assert one.read(0) is None
+    assert [record.getMessage() for record in caplog.records] == ["tiny: the input ends, 1 accepted rows are not run"]
+
+
 def test_a_closed_desk_takes_nothing_until_it_is_opened_again() -> None:
     one = desk()
     rows = asked()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from sprat_device.board.clock import Clock
 from sprat_device.inference.loop import MOST_AT_ONCE
@@ -14,6 +17,8 @@ from sprat_device.inference.serve.exchange import Exchange, Row, Rows, Shown
 from sprat_device.inference.serve.room import RETRY_S
 from sprat_device.inference.serve.wire import Refusal
 from sprat_device.inference.sources.reading import Reading, Reply
+
+_LOG: Final = logging.getLogger("sprat.agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +86,11 @@ class Desk:
             self._arrived.notify()
 
     def show(self, shown: Shown | None) -> None:
-        """Let another bundle answer; with None, those who wait are told that there is none."""
+        """Let another bundle answer; with None, those who wait are told that there is none, and what was pushed stays."""
         with self._arrived:
             self._shown = shown
-            left = self._take_all() if shown is None else []
-        _tell(left)
+            asking = self._take(lambda row: row.exchange is not None) if shown is None else []
+        _tell(asking)
 
     # The loop's side
 
@@ -107,11 +112,13 @@ class Desk:
         self._closed = False
 
     def close(self) -> None:
-        """Take nothing more, and tell those who wait."""
+        """Take nothing more, and tell those who wait; of what was pushed nobody waits, so the log has it."""
         with self._arrived:
             self._closed = True
-            left = self._take_all()
+            left = self._take(lambda _row: True)
         _tell(left)
+        if pushed := sum(row.exchange is None for row in left):
+            _LOG.warning("%s: the input ends, %d accepted rows are not run", self.model, pushed)
 
     def _await(self, timeout_s: float) -> None:
         if not self._waiting:
@@ -133,11 +140,15 @@ class Desk:
         return Reading(index, row.mono_us, row.wall_us, row.inputs, row.begins, reply)
 
     def _drop_given_up(self) -> None:
-        self._waiting = deque(row for row in self._waiting if row.exchange is None or not row.exchange.given_up)
+        self._take(lambda row: row.exchange is not None and row.exchange.given_up)
 
-    def _take_all(self) -> list[_Waiting]:
-        left, self._waiting = list(self._waiting), deque()
-        return left
+    def _take(self, which: Callable[[_Waiting], bool]) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        kept: deque[_Waiting] = deque()
+        for row in self._waiting:
+            (taken if which(row) else kept).append(row)
+        self._waiting = kept
+        return taken
 
 
 def no_bundle(model: str) -> Refusal:
