@@ -28,6 +28,7 @@ MAX_PLAIN_BODY: Final = 4 * 1024 * 1024
 
 _DTYPES: Final = frozenset({"<f2", "<f4", "<i2", "<i4", "<u4", "<i8"})
 _WHOLE: Final = ("index", "mono_us", "label", "latency_us")
+_MOST_LABEL: Final = 2**15 - 1
 _LEVEL: Final = 3
 
 
@@ -87,7 +88,7 @@ def encode_predictions(origin: Origin, predictions: Sequence[Prediction], *, sco
     columns = {
         "index": _column(_differences(np.array(index, np.int64))),
         "mono_us": _column(_differences(np.array(mono_us, np.int64))),
-        "label": _column(np.array(label, "<i2")),
+        "label": _column(_labels(np.array(label, np.int64))),
         "latency_us": _column(np.minimum(np.array(latency_us, np.int64), 2**32 - 1).astype("<u4")),
         "outputs": _column(rows.astype("<f2" if scores else "<f4")),
     }
@@ -155,6 +156,13 @@ def _predictions(fields: Fields, columns: dict[str, npt.NDArray[Any]]) -> Predic
         latency_us=columns["latency_us"].astype(np.uint32),
         outputs=outputs.astype(np.float32),
     )
+
+
+def _labels(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int16]:
+    """Return labels as the wire has them; OverflowError for one that it cannot hold, which numpy 1 would only wrap."""
+    if values.max() > _MOST_LABEL:
+        raise OverflowError(f"label {values.max()}: a frame holds labels up to {_MOST_LABEL}")
+    return values.astype("<i2")
 
 
 def _differences(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
