@@ -59,7 +59,7 @@ def measure(*, quick: bool) -> list[Row]:
             chapters.install(on)
         course = _leave_alone(on.devices[0], SHORT_S if quick else LONG_S)
         _draw(course)
-        return [_flat(course), *_ledger(on, on.devices[0])]
+        return [*_flat(course), *_ledger(on, on.devices[0])]
 
 
 def _leave_alone(device: LabDevice, span_s: float) -> Course:
@@ -102,15 +102,27 @@ def _watch(device: LabDevice, course: Course, begun: float, until: float) -> Non
         time.sleep(0.5)
 
 
-def _flat(course: Course) -> Row:
-    """Compare the last tenth with the second one: the first is the warm-up."""
+def _flat(course: Course) -> list[Row]:
+    """Compare the last tenth with the second one, for the first is the warm-up, and with the sixth: does it still rise?"""
     tenth = max(1, len(course.private) // 10)
-    early, late = np.median(course.private[tenth : 2 * tenth]), np.median(course.private[-tenth:])
+    late = float(np.median(course.private[-tenth:]))
     spread = (
         f"({min(course.private):.1f}-{max(course.private):.1f} MiB over {course.at_s[-1]:.0f} s, picture {PICTURE})"
     )
-    return Row("soak", f"private memory at the end, {len(course.spells)} times without a link", float(late), "MiB",
-               "after a tenth", float(early), "<= 1.01", spread=spread)  # fmt: skip
+    what = f"private memory at the end, {len(course.spells)} times without a link"
+    return [
+        Row(
+            "soak",
+            what,
+            late,
+            "MiB",
+            since,
+            float(np.median(course.private[begin : begin + tenth])),
+            "<= 1.01",
+            spread=spread,
+        )
+        for since, begin in (("after a tenth", tenth), ("after a half", 5 * tenth))
+    ]
 
 
 def _ledger(on: Stage, device: LabDevice) -> list[Row]:
