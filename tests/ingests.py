@@ -53,8 +53,8 @@ class Ingest:
         return self.process.wait(PATIENCE_S)
 
 
-def until(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+def until(met: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + patience_s
     while not met():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
