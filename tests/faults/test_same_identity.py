@@ -116,7 +116,7 @@ def test_every_clone_gets_through_none_is_acked_for_another_and_all_part(tmp_pat
             card.predict(range(begin, begin + OWN))
             card.connect(broker, authority, seed=number)
         # Ten clients of one process push each other out until their delays have grown beyond what a connection takes here.
-        until(lambda: not any(card.waits() for card in cards), patience_s=300)
+        until(lambda: not any(card.waits() for card in cards), patience_s=240)
     finally:
         for card in cards:
             if card.uplink is not None:
