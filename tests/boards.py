@@ -54,7 +54,8 @@ def start():
     with (here / "journal").open("ab") as journal:
         child = subprocess.Popen(shlex.split(command), stdout=journal, stderr=journal, stdin=subprocess.DEVNULL,
                                  start_new_session=True, cwd="/")
-    pid_file.write_text(str(child.pid))
+    (here / "pid.new").write_text(str(child.pid))
+    (here / "pid.new").replace(pid_file)  # whoever reads it finds the old one or the whole new one
 
 verb, rest = sys.argv[1], sys.argv[2:]
 if (here / f"refuse-{verb}").exists():
