@@ -111,14 +111,14 @@ def _disk(bench: Bench) -> list[Row]:
 
 def _memory(bench: Bench) -> list[Row]:
     found = bench.run("memory", bench.digits, bench.digits_rows, 50_000 if bench.quick else 1_000_000)
-    samples = found["pss_mib"]
+    samples = found["anonymous_mib"]
     tenth = max(1, len(samples) // 10)
     early, late = statistics.median(samples[tenth : 2 * tenth]), statistics.median(samples[-tenth:])
     spread = f"({min(samples):.2f}-{max(samples):.2f} MiB over {found['inferences']} inferences)"
     return [
         Row(
             "device",
-            "memory over a million inferences, PSS",
+            "memory over a million inferences, allocated",
             late,
             "MiB",
             "after a tenth",

@@ -111,7 +111,16 @@ def rows_of(path: Path | None, session: Session) -> dict[str, np.ndarray[Any, An
 
 def pss_mib() -> float:
     """Return what this process takes of the memory, its share of what is shared included."""
+    return _of_smaps("Pss")
+
+
+def anonymous_mib() -> float:
+    """Return what this process has allocated; a neighbour that maps the same libraries, or ends, does not move it."""
+    return _of_smaps("Anonymous")
+
+
+def _of_smaps(name: str) -> float:
     for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise ValueError("/proc/self/smaps_rollup: no Pss")
+    raise ValueError(f"/proc/self/smaps_rollup: no {name}")

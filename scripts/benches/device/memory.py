@@ -1,4 +1,4 @@
-"""Memory of the agent's hot path over a million inferences: its PSS at every hundredth of the way.
+"""Memory of the agent's hot path over a million inferences: what it has allocated at every hundredth of the way.
 
 memory.py BUNDLE ROWS INFERENCES
 """
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from agent import pss_mib, rows_of, running
+from agent import anonymous_mib, rows_of, running
 
 from sprat_device.inference.session import Session
 
@@ -21,13 +21,13 @@ def main(bundle: Path, rows: Path, inferences: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         session = Session.open(bundle, cache=folder / "cache")
-        pss = []
+        found = []
         with running(session, rows_of(rows, session), folder) as loop:
             for _ in range(SAMPLES):
                 for _ in range(inferences // SAMPLES):
                     loop.step(0.1)
-                pss.append(pss_mib())
-    print(json.dumps({"inferences": inferences, "pss_mib": pss}))
+                found.append(anonymous_mib())
+    print(json.dumps({"inferences": inferences, "anonymous_mib": found}))
 
 
 if __name__ == "__main__":
