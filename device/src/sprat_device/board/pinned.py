@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from sprat_device.board.tls import NO_CHECK_TIME
 from sprat_device.contract import enrolment
 from sprat_device.contract.errors import HubUnreachable, SpratError, WrongUse
 
 _MAX_ANSWER: Final = 512 * 1024
 _TIMEOUT_S: Final = 30
-_NO_CHECK_TIME: Final = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
 _NO_TLS: Final = "TLS is not spoken there: give the hub's device port (8443), not the console's"
 
 
@@ -68,7 +67,7 @@ def fetch(url: str, token: enrolment.EnrolToken) -> tuple[bytes, bytes]:
 def context(ca: bytes, *, pair: tuple[Path, Path] | None = None) -> ssl.SSLContext:
     """Return TLS that believes this CA alone; `pair` is the device's certificate and key."""
     made = ssl.create_default_context(cadata=ca.decode("ascii"))
-    made.verify_flags |= _NO_CHECK_TIME
+    made.verify_flags |= NO_CHECK_TIME
     if pair is not None:
         made.load_cert_chain(*pair)
     return made
