@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,17 @@ def linked(tmp_path: Path, authority: TestAuthority, broker: Mosquitto) -> Path:
     return make_state(tmp_path / "state", authority, broker.port)
 
 
+UNREAD = """
+import fcntl, os, sys
+reading, writing = os.pipe()
+os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)))
+os.dup2(writing, 2)
+from sprat_device.__main__ import main
+sys.exit(main(["run", "--state", sys.argv[1]]))
+"""
+"""An agent whose standard error is full before its first line, and is never read."""
+
+
 def _runs(state: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((state / "runs.json").read_bytes())
     return found
@@ -61,6 +73,27 @@ def test_the_service_manager_is_told_of_start_life_reload_and_end(state: Path, s
     assert agent.end() == 0
     assert agent.manager.next(but="WATCHDOG") == "STOPPING=1"
     assert (_runs(state)["end"], _runs(state)["starts"]) == ("clean", 1)
+
+
+def test_a_log_that_nobody_reads_does_not_hold_the_agent(linked: Path, hub: Asker, start: Start) -> None:
+    agent = start(linked, script=UNREAD)
+    agent.ready()
+    before = hub.healthy()
+    wait_for(lambda: hub.healthy() > before, "inference goes on")
+    kept = hub.ask("logs", lines=200)["result"]["lines"]
+    assert any("starts, state in" in line for line in kept), "what was left out may be asked for"
+    assert agent.end() == 0
+    assert _runs(linked)["end"] == "clean"
+
+
+def test_an_agent_without_a_standard_error_says_so_and_opens_nothing_in_its_place(state: Path) -> None:
+    command = [sys.executable, "-m", "sprat_device", "run", "--state", str(state)]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert b"standard error is closed; expected a file, /dev/null or the journal" in done.stdout
+    assert not (state / "lock").exists()
 
 
 def test_a_hung_input_stops_the_watchdog_and_abort_tells_where_it_hangs(state: Path, start: Start) -> None:

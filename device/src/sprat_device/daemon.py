@@ -31,7 +31,7 @@ from sprat_device.board.settings import DeviceSettings
 from sprat_device.board.signals import Signals, hold_back
 from sprat_device.board.volatile import STATUS_FILE
 from sprat_device.contract import twin
-from sprat_device.contract.errors import ContractError, SpratError
+from sprat_device.contract.errors import ContractError, SpratError, WrongUse
 from sprat_device.contract.last_errors import LastError
 from sprat_device.inference import artifacts
 from sprat_device.inference.runtimes import health
@@ -54,6 +54,8 @@ _ROOM_BYTES: Final = 1024 * 1024
 def run(state: Path, signals: Signals | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; 0 after a clean end, which a second signal does not wait for."""
     signals = signals or Signals()
+    if sys.stderr is None:  # the next file to be opened would be it, and a library's words would end up in the spool
+        raise WrongUse("standard error is closed; expected a file, /dev/null or the journal")
     faulthandler.enable()  # a watchdog ends a hung agent by SIGABRT: every thread then says where it is
     settings = _settings(state)
     log = logs.set_up(settings.log_level, settings.log_format)

@@ -75,8 +75,13 @@ class AckingHub:
 
 
 @contextmanager
-def running(session: Session, rows: Mapping[str, np.ndarray[Any, Any]], folder: Path) -> Iterator[Loop]:
-    """Give a loop over the rows, again and again, with full telemetry and drift behind it."""
+def running(
+    session: Session, rows: Mapping[str, np.ndarray[Any, Any]], folder: Path, *, waiting: int = 0
+) -> Iterator[Loop]:
+    """Give a loop over the rows, again and again, with full telemetry and drift behind it.
+
+    So many predictions are `waiting` when the writer begins, as after a time in which the disk took nothing.
+    """
     clock, settings = SystemClock(), TelemetrySettings()
     spool = DiskSpool(OsFiles(), Path(tempfile.mkdtemp(dir=folder)), cap_bytes=settings.cap_bytes)
     recorder = Recorder(spool, clock, settings)
@@ -85,6 +90,8 @@ def running(session: Session, rows: Mapping[str, np.ndarray[Any, Any]], folder: 
     )
     loop = Loop(Replay(rows, clock, loop=True), recorder, clock, lambda *_told: None)
     loop.swap(session, Origin(ModelName("bench"), 1, session.bundle_digest))
+    for _ in range(waiting):
+        loop.step(0.1)
     recorder.start()
     uplink.start()
     try:

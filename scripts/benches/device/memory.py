@@ -1,5 +1,8 @@
 """Memory of the agent's hot path over a million inferences: what it has allocated at every hundredth of the way.
 
+A disk that stalls for a moment fills the hand-over to the writer, which takes memory that stays with the process; how
+much is bounded, and how often that happens is the machine's doing. So it is full once before the first figure is taken.
+
 memory.py BUNDLE ROWS INFERENCES
 """
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from agent import anonymous_mib, rows_of, running
 
 from sprat_device.inference.session import Session
+from sprat_device.telemetry.recorder import QUEUE_RECORDS
 
 SAMPLES = 100
 
@@ -22,12 +26,14 @@ def main(bundle: Path, rows: Path, inferences: int) -> None:
         folder = Path(name)
         session = Session.open(bundle, cache=folder / "cache")
         found = []
-        with running(session, rows_of(rows, session), folder) as loop:
+        begun = anonymous_mib()
+        with running(session, rows_of(rows, session), folder, waiting=QUEUE_RECORDS) as loop:
+            full = anonymous_mib()
             for _ in range(SAMPLES):
                 for _ in range(inferences // SAMPLES):
                     loop.step(0.1)
                 found.append(anonymous_mib())
-    print(json.dumps({"inferences": inferences, "anonymous_mib": found}))
+    print(json.dumps({"inferences": inferences, "anonymous_mib": found, "begun_mib": begun, "full_mib": full}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One agent per state folder: a lock that the kernel takes back when its holder ends, however that happens."""
+"""One agent per state folder, one command per board: locks that the kernel takes back when their holder ends, however it does."""
 
 from __future__ import annotations
 
@@ -22,11 +22,27 @@ def hold(state: Path) -> Iterator[None]:
     if descriptor is None:
         yield  # it cannot be written by another agent either
         return
+    with _locked(descriptor, f"{state}: another sprat-device runs here; end it first"):
+        yield
+
+
+@contextmanager
+def hold_board(run: Path) -> Iterator[None]:
+    """Hold the lock of the commands that change a board, or raise MachineLacks; it is its run folder: no file is left."""
+    run.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _locked(descriptor, "another sprat-device board command changes this board; wait until it has ended"):
+        yield
+
+
+@contextmanager
+def _locked(descriptor: int, busy: str) -> Iterator[None]:
+    """Lock an open file and close it at the end; MachineLacks if another process has the lock."""
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise MachineLacks(f"{state}: another sprat-device runs here; end it first") from exc
+            raise MachineLacks(busy) from exc
         yield
     finally:
         os.close(descriptor)

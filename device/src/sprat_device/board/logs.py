@@ -1,7 +1,8 @@
 """The agent's log: lines on standard error, which under systemd is the journal.
 
 Rules: a line that repeats is counted after the first few, not written; secrets are taken out of every line before it
-goes anywhere; the last lines are kept in memory, so that the hub may ask for them. Level and format change at run time.
+goes anywhere; the last lines are kept in memory, so that the hub may ask for them; a log that nobody reads costs lines,
+which are counted, and never makes an inference wait. Level and format change at run time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import logging
 import os
 import re
+import select
 import sys
 import time
 from collections import OrderedDict, deque
@@ -76,6 +78,37 @@ class Repeats:
         return times < self._burst, left_out
 
 
+class _Outlet:
+    """Writes whole lines to a stream, as long as whoever reads it keeps up."""
+
+    _PIECE: Final = 512
+    """Characters, of at most six bytes as they are escaped: a pipe or socket that may be written takes 4,096 at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._cut = False
+        self._poll: select.poll | None = None
+        try:
+            descriptor = stream.fileno()
+        except (OSError, ValueError):
+            return  # it is in memory
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, line: str) -> bool:
+        """Write a line; False if it was left out, or only its beginning could be written."""
+        if self._cut:
+            line = "\n" + line
+        for at in range(0, len(line), self._PIECE):
+            if self._poll is not None and not self._poll.poll(0):
+                return False
+            piece = line[at : at + self._PIECE]
+            self._stream.write(piece)
+            self._stream.flush()
+            self._cut = not piece.endswith("\n")
+        return True
+
+
 class LogHandler(logging.Handler):
     """Writes lines to a stream and keeps the last ones."""
 
@@ -89,7 +122,8 @@ class LogHandler(logging.Handler):
         repeats: Repeats | None = None,
     ) -> None:
         super().__init__()
-        self._stream = stream
+        self._outlet = _Outlet(stream)
+        self._unread = 0
         self._journal = journal
         self._format = format_
         self._now = now
@@ -117,13 +151,21 @@ class LogHandler(logging.Handler):
         return list(self._kept)[-lines:] if lines > 0 else []
 
     def _write(self, record: logging.LogRecord, sentence: str) -> None:
-        line = _SHAPES[self._format](record, redact(sentence)[:_MOST_CHARACTERS], told_time=not self._journal)
-        self._kept.append(f"{_stamp(record)} {record.levelname} {redact(sentence)[:400]}")
+        said = redact(sentence)[:_MOST_CHARACTERS]
+        self._kept.append(f"{_stamp(record)} {record.levelname} {said[:400]}")
+        if self._unread:
+            told = logging.makeLogRecord({"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"})
+            if self._outlet.write(self._line(told, f"left out {self._unread} lines: nobody read this log")):
+                self._unread = 0
+        if self._unread or not self._outlet.write(self._line(record, said)):
+            self._unread += 1
+
+    def _line(self, record: logging.LogRecord, said: str) -> str:
+        line = _SHAPES[self._format](record, said, told_time=not self._journal)
         if self._journal:
             mark = f"<{next(number for level, number in _PRIORITY if record.levelno >= level)}>"
             line = "\n".join(mark + part for part in line.splitlines())
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        return line + "\n"
 
 
 def set_up(level: str, format_: str, *, stream: TextIO = sys.stderr) -> LogHandler:

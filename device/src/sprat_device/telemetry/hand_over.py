@@ -1,6 +1,6 @@
 """The hand-over from the inference loops to the writer: bounded, and nobody who gives waits.
 
-Records that belong together have a list of their own: the loop only appends, and the writer takes all of them at once.
+Records that belong together have a list of their own: the loop only appends, and the writer takes a frame's worth.
 A list may always hold its fair share of the bound, so that a flood on one input does not cost another its records; the
 ends of a list are safe between threads, and the lock guards what leaves a list and what is counted.
 """
@@ -53,12 +53,16 @@ class HandOver:
         """Give an event, a summary or a capture; return how many were waiting in its list."""
         return self._give(self._rows[lane], row)
 
-    def take(self) -> tuple[list[Lot], Counter[Lane]]:
-        """Return what waits, and how many of each lane have found no room since the last call."""
+    def longest(self) -> int:
+        """Return how many records wait in the longest list."""
+        return max(len(lot.records) for lot in self._lots)
+
+    def take(self, most: int) -> tuple[list[Lot], Counter[Lane]]:
+        """Return what waits, at most so much of each list, and how many of each lane have found no room since the last call."""
         lots = []
         with self.lock:
             for whose, records in self._lots:
-                if count := len(records):
+                if count := min(len(records), most):
                     lots.append(Lot(whose, records[:count]))
                     del records[:count]
                     self._taken[whose.lane] += count

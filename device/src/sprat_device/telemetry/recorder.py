@@ -163,16 +163,24 @@ class Recorder:
                 self._passed.notify_all()
             if last:
                 return
+            if self._hand.longest() >= MAX_RECORDS:
+                self._rouse()
 
     def write(self, *, everything: bool = False) -> None:
-        """Do one pass of the writer: for its thread, and for tests that need no thread."""
-        lots, overflow = self._hand.take()
+        """Do one pass of the writer, or take `everything` that waits now: for its thread, and for tests that need none."""
+        times = 1 + self._hand.longest() // MAX_RECORDS if everything else 1
+        for _ in range(times):
+            self._take()
+        self._writer.seal_due(everything=everything)
+        self._account()
+
+    def _take(self) -> None:
+        # Not more than a frame of each list: what a slow disk holds up is in memory besides all that waits.
+        lots, overflow = self._hand.take(MAX_RECORDS)
         for whose, records in lots:
             self._writer.take(whose, records)
         for lane, lost in overflow.items():
             self._writer.give_up(lane, lost, "queue")
-        self._writer.seal_due(everything=everything)
-        self._account()
 
     def _account(self) -> None:
         writer = self._writer

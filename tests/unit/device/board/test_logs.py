@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
@@ -61,6 +62,32 @@ def test_no_event_of_an_install_is_left_out_because_of_the_others() -> None:
     for phase in phases:
         logs.log_event(log.logger, logging.INFO, phase, "model door")
     assert log.lines == [f"<6>INFO sprat.test: {phase}: model door" for phase in phases]
+
+
+def test_a_log_that_nobody_reads_costs_lines_and_no_time() -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 16384)
+    os.set_blocking(reading, False)
+    logger = logging.Logger("sprat.test", logging.DEBUG)  # noqa: LOG001 - apart from the tree of the process
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        handler = LogHandler(stream)
+        logger.addHandler(handler)
+        said = [f"{i} {'é' * 900}" for i in range(20)]
+        for sentence in said:  # a write that waited would wait for ever: nobody reads
+            logger.warning(sentence)
+        first = os.read(reading, 65536).decode()
+        logger.warning("read again")
+        then = os.read(reading, 65536).decode()
+    os.close(reading)
+    whole = [line for line in first.splitlines(keepends=True) if line.endswith("\n")]
+    assert 0 < len(whole) < len(said)
+    assert [line.split(": ", 1)[1].rstrip() for line in whole] == said[: len(whole)]
+    lines = [line for line in then.splitlines() if line]
+    assert lines[0].endswith(f"left out {len(said) - len(whole)} lines: nobody read this log")
+    assert lines[1].endswith("WARNING sprat.test: read again")
+    assert (first + then).count(lines[0]) == 1
+    assert f"\n{lines[0]}\n" in first + then, "what was begun is ended before"
+    assert len(handler.tail(100)) == len(said) + 1, "the hub may still ask for what nobody read"
 
 
 def test_the_table_of_sources_is_bounded() -> None:

@@ -199,9 +199,19 @@ def test_a_program_that_is_missing_or_fails_is_one_line(tmp_path: Path, monkeypa
 
 def test_only_root_changes_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(MachineLacks, match="needs root; put sudo before it"):
-        Machine(ROOT).require_root()
-    Machine(tmp_path).require_root()
+    with pytest.raises(MachineLacks, match="needs root; put sudo before it"), Machine(ROOT).changing():
+        pass
+    with Machine(tmp_path).changing():
+        pass
+
+
+def test_one_command_at_a_time_changes_a_board(tmp_path: Path) -> None:
+    with Machine(tmp_path).changing():
+        busy = "another sprat-device board command changes this board"
+        with pytest.raises(MachineLacks, match=busy), Machine(tmp_path).changing():
+            pass
+    with Machine(tmp_path).changing():
+        pass
 
 
 # Wheelhouses

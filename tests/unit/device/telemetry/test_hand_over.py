@@ -19,13 +19,13 @@ def _give(hand: HandOver, origin: Origin, count: int) -> None:
 
 
 def _taken(hand: HandOver) -> dict[str, int]:
-    return {whose.origin.input: len(records) for whose, records in hand.take()[0] if whose.origin}
+    return {whose.origin.input: len(records) for whose, records in hand.take(10 * MOST)[0] if whose.origin}
 
 
 def test_a_lone_list_may_hold_all_that_is_allowed_and_counts_the_rest() -> None:
     hand = HandOver(MOST)
     _give(hand, LOUD, MOST + 7)
-    lots, overflow = hand.take()
+    lots, overflow = hand.take(10 * MOST)
     assert [len(lot.records) for lot in lots] == [MOST]
     assert overflow == {Lane.PREDICTIONS: 7}
 
@@ -35,7 +35,7 @@ def test_a_flood_on_one_input_costs_another_none_of_its_share() -> None:
     _give(hand, LOUD, 10 * MOST)
     hand.row(Lane.EVENTS, Row("flood", 1, 1, {}))
     _give(hand, QUIET, MOST // 5)
-    lots, _ = hand.take()
+    lots, _ = hand.take(10 * MOST)
     assert {whose.lane: len(records) for whose, records in lots if not whose.origin} == {Lane.EVENTS: 1}
     assert {whose.origin.input: len(records) for whose, records in lots if whose.origin} == {"loud": 100, "quiet": 20}
 
@@ -58,10 +58,25 @@ def test_what_is_given_while_the_writer_takes_is_neither_lost_nor_doubled() -> N
         ended = not any(thread.is_alive() for thread in threads)  # before the last taking
         with hand.lock:
             given = hand.given()[Lane.PREDICTIONS]
-        for whose, records in hand.take()[0]:
+        for whose, records in hand.take(20_000)[0]:
             assert whose.origin is not None
             found[whose.origin.input] += [record.index for record in records if isinstance(record, Prediction)]
         assert given <= sum(map(len, found.values()))
     assert found == {"loud": list(range(20_000)), "quiet": list(range(20_000))}
     with hand.lock:
         assert hand.given()[Lane.PREDICTIONS] == 40_000
+
+
+def test_no_more_than_asked_for_is_taken_of_a_list() -> None:
+    hand = HandOver(MOST)
+    _give(hand, LOUD, 25)
+    _give(hand, QUIET, 3)
+    assert hand.longest() == 25
+    taken = []
+    while hand.longest():
+        lots, _ = hand.take(10)
+        taken.append(
+            {whose.origin.input: [record.index for record in records] for whose, records in lots if whose.origin}
+        )
+    assert [sorted(map(len, lots.values())) for lots in taken] == [[3, 10], [10], [5]]
+    assert [index for lots in taken for index in lots["loud"]] == list(range(25)), "in their order"

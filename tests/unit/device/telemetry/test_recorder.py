@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,34 @@ def _predictions(spool: DiskSpool) -> list[PredictionColumns]:
 def _balanced(recorder: Recorder) -> None:
     for report in recorder.ledger().values():
         assert report.balanced(), report
+
+
+def test_the_writer_holds_one_frame_of_each_list_besides_what_waits_and_a_flush_takes_it_all(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool)
+    for index in range(1700):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+    recorder.write()
+    assert [len(body.index) for body in _predictions(spool)] == [500]
+    assert recorder.ledger()["predictions"].open == 1200
+    _balanced(recorder)
+    recorder.write(everything=True)
+    assert [len(body.index) for body in _predictions(spool)] == [500, 500, 500, 200]
+    _balanced(recorder)
+
+
+def test_what_waited_is_written_though_nothing_more_comes(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    recorder = _recorder(spool)
+    for index in range(5000):
+        recorder.prediction(ORIGIN, _prediction(index), scores=True)
+    recorder.start()
+    until = time.monotonic() + 30
+    while len(_predictions(spool)) < 10:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert recorder.beats >= 10, "in passes of a frame, so that a slow disk is no hung thread"
+    assert recorder.close()
 
 
 def test_a_frame_closes_at_500_records_and_after_the_interval(tmp_path: Path) -> None:

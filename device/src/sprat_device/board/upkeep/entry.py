@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,7 +113,8 @@ def _unit_options(parser: Any) -> None:
 def _setup(parsed: argparse.Namespace) -> int:
     from sprat_device.board.upkeep.setup import set_up  # noqa: PLC0415 - only this command needs it
 
-    done = set_up(_site(parsed), _from(parsed), _join(parsed), user=parsed.user, unit=_chosen(parsed))
+    with _changed(parsed) as site:
+        done = set_up(site, _from(parsed), _join(parsed), user=parsed.user, unit=_chosen(parsed))
     who = f"{done.device} runs" if done.device else "no identity yet (sprat-device board setup --hub --token);"
     document = {"device": done.device, "agent": done.agent, "environment": done.environment,
                 "upgraded_from": done.upgraded_from}  # fmt: skip
@@ -122,7 +124,8 @@ def _setup(parsed: argparse.Namespace) -> int:
 def _upgrade(parsed: argparse.Namespace) -> int:
     from sprat_device.board.upkeep.upgrade import upgrade  # noqa: PLC0415 - only this command needs it
 
-    done = upgrade(_site(parsed), _from(parsed))
+    with _changed(parsed) as site:
+        done = upgrade(site, _from(parsed))
     what = f"upgraded from {done.upgraded_from}" if done.upgraded_from else "nothing to do"
     document = {"device": done.device, "agent": done.agent, "environment": done.environment,
                 "upgraded_from": done.upgraded_from}  # fmt: skip
@@ -132,14 +135,16 @@ def _upgrade(parsed: argparse.Namespace) -> int:
 def _replace(parsed: argparse.Namespace) -> int:
     from sprat_device.board.upkeep.replace import replace  # noqa: PLC0415 - only this command needs it
 
-    device = replace(_site(parsed), _join(parsed))
+    with _changed(parsed) as site:
+        device = replace(site, _join(parsed))
     return _tell(parsed, {"device": device}, f"this board is {device} now")
 
 
 def _remove(parsed: argparse.Namespace) -> int:
     from sprat_device.board.upkeep.remove import remove  # noqa: PLC0415 - only this command needs it
 
-    device = remove(_site(parsed), keep_state=parsed.keep_state)
+    with _changed(parsed) as site:
+        device = remove(site, keep_state=parsed.keep_state)
     then = f"; put it out of the fleet with: sprat enrol revoke {device}" if device and not parsed.keep_state else ""
     return _tell(parsed, {"removed": True, "device": device}, f"the agent is off this board{then}")
 
@@ -168,10 +173,14 @@ def _chosen(parsed: argparse.Namespace) -> tuple[str, ...]:
     return (*chosen, *(["--allow-writable-code"] if parsed.allow_writable_code else []))
 
 
-def _site(parsed: argparse.Namespace) -> Site:
+@contextmanager
+def _changed(parsed: argparse.Namespace) -> Iterator[Site]:
+    """Give the board to this command alone."""
     root = parsed.root.absolute()
     patience = Patience(getattr(parsed, "start_s", START_S), getattr(parsed, "settle_s", SETTLE_S))
-    return Site(Places.below(root, parsed.state), Machine(root), patience, _say, getattr(parsed, "apt", False))
+    site = Site(Places.below(root, parsed.state), Machine(root), patience, _say, getattr(parsed, "apt", False))
+    with site.machine.changing():
+        yield site
 
 
 def _from(parsed: argparse.Namespace) -> From:

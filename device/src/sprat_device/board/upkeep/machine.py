@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sprat_device.board import alone
 from sprat_device.board.arch import arch
 from sprat_device.board.systemd import UNIT_NAME
 from sprat_device.contract.errors import MachineLacks
@@ -25,10 +27,13 @@ class Machine:
 
     root: Path
 
-    def require_root(self) -> None:
-        """Raise MachineLacks unless this process may change the system."""
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Let this process alone change the system; MachineLacks if it may not, or if another command is at it."""
         if self.root == _ROOT and os.geteuid() != 0:
             raise MachineLacks("this changes the system and needs root; put sudo before it")
+        with alone.hold_board(self.root / "run"):
+            yield
 
     @property
     def arch(self) -> str:

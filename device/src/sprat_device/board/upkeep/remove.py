@@ -18,7 +18,6 @@ def remove(site: Site, *, keep_state: bool) -> str:
 
     The record goes last and the command late, so the same one finishes what a cut left; after it, another set-up would.
     """
-    site.machine.require_root()
     at, record = site.at, places.load(site.at)
     device = _device(site)
     if at.unit.exists():

@@ -28,7 +28,6 @@ _OWN: Final = ("spool", "desired.json", "reported.version", "status.json")
 
 def replace(site: Site, joining: Joining) -> DeviceId:
     """Give this board the identity of `joining.device` (its own, if left out), or leave the one that it has."""
-    site.machine.require_root()
     state, record = site.at.state, places.load(site.at)
     if not joining.token:
         raise WrongUse("--hub and --token are missing; `sprat enrol replace DEVICE` prints both")

@@ -26,7 +26,6 @@ from sprat_device.contract.errors import HubUnreachable, MachineLacks
 
 def set_up(site: Site, source: From, joining: Joining, *, user: str, unit: tuple[str, ...] = ()) -> Done:
     """Bring the agent onto this board, or leave the board as it was; `unit` is options for `board unit`."""
-    site.machine.require_root()
     at, known = site.at, _identity(site.at)
     if known and joining.device and joining.device != known.device:
         raise BoardRefused(

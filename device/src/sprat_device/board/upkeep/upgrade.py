@@ -20,7 +20,6 @@ from sprat_device.board.upkeep.sources import From, require_packages, wheelhouse
 
 def upgrade(site: Site, source: From) -> Done:
     """Take the agent of a wheelhouse, from a folder or from the hub, if it proves to be well."""
-    site.machine.require_root()
     record = _standing(site)
     known = identities.load(site.at.state)
     if service.end_trial(site):  # an upgrade was cut off
