@@ -301,7 +301,13 @@ def _rollouts(fleet: LabFleet, names: list[str], now: int) -> None:
            LogEntry(now - 40 * MINUTE_US, "hub", "wave-passed", "wave 1"),
            LogEntry(now - 20 * MINUTE_US, "hub", "wave-passed", "wave 2")]  # fmt: skip
     fleet.parts.rollouts.save(running, None, log)
-    done = {name: Member(name, 0, MemberStatus.DONE, now, "generic-x86_64", fleet.bundles[2]) for name in names[:39]}
+    done = {
+        name: Member(
+            name, 0, MemberStatus.DONE if members[name].wave == 3 else MemberStatus.SUPERSEDED, now, "generic-x86_64",
+            fleet.bundles[2],
+        )
+        for name in names[:39]
+    }  # fmt: skip
     first = replace(
         running, id="digits-2-lab", spec=replace(spec, release_seq=2, waves=(Wave(percent=100.0),)), wave=0,
         phase=RolloutPhase.COMPLETED, created_us=now - 90_000_000_000, members=done, gates=(),

@@ -124,6 +124,11 @@ def test_a_rollout_shows_waves_gates_and_reasons(lab: Lab) -> None:
     assert "Takes the offer back from 6 devices not done yet; the 10 that are done keep the release." in text
 
 
+def test_a_rollout_whose_devices_a_newer_one_took_says_so(lab: Lab) -> None:
+    text = " ".join(Markup(lab.signed_in().get("/rollouts/digits-2-lab").text).text.split())
+    assert "wave 1 · to 100 % 23 / 39 · 16 taken over by a newer rollout" in text
+
+
 def test_every_empty_page_says_what_to_do_next(empty: Lab) -> None:
     client = empty.signed_in()
     assert "sprat enrol token" in client.get("/").text

@@ -158,9 +158,10 @@ class Agent:
         self._following.follow()
         self._streams.follow_slots()
         warn_of_unfed(self._streams, self._identity.models, self._settings_file)
+        why = {"last_detail": self._runs.last_detail} if self._runs.last_detail else {}
         self._recorder.event("agent-started", {
             "agent": VERSION, "clock": self._clock.state(), "starts": self._runs.this.starts,
-            "last_end": self._runs.last_end, "last_detail": self._runs.last_detail,
+            "last_end": self._runs.last_end, **why,
         })  # fmt: skip
         self._uplink.start()
         self._notifier.ready(self._summed_up())

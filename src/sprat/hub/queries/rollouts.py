@@ -65,6 +65,8 @@ class WaveView:
     name: str
     state: str
     counts: Counter[Progress]
+    superseded: int = 0
+    """How many of them a rollout that started later has: what they did in this one is not told any more."""
 
     @property
     def total(self) -> int:
@@ -128,8 +130,9 @@ def rollout_view(rollout: Rollout) -> RolloutView:
     counts: dict[int, Counter[Progress]] = {index: Counter() for index in range(len(rollout.spec.waves))}
     for member in members:
         counts.setdefault(member.wave, Counter())[PROGRESS[member.status]] += 1
+    superseded = Counter(member.wave for member in members if member.status is MemberStatus.SUPERSEDED)
     waves = tuple(
-        WaveView(wave_name(index, wave), _wave_state(rollout, index), counts[index])
+        WaveView(wave_name(index, wave), _wave_state(rollout, index), counts[index], superseded[index])
         for index, wave in enumerate(rollout.spec.waves)
     )
     return RolloutView(rollout, waves, tuple(_gate(rollout, gate) for gate in rollout.gates), tuple(members))
