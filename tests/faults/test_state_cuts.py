@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.faults.disk import CuttingFiles, Loss, PowerCut
 
-from sprat_device.agent.twins import DesiredState
+from sprat_device.agent.desired import DesiredState
 from sprat_device.board.files import Files, OsFiles
 from sprat_device.commands import Once
 from sprat_device.contract.twin import Desired, Detail, TelemetrySettings

@@ -17,7 +17,7 @@ from tests.daemons import Agent, make_state
 from tests.installs import MODEL, Board, offer_of
 from tests.samples import NOW, Publisher, bundle
 
-from sprat_device.agent.twins import DesiredState
+from sprat_device.agent.desired import DesiredState
 from sprat_device.board import identity as identities
 from sprat_device.board import state as layout
 from sprat_device.board import twice

@@ -16,13 +16,14 @@ from typing import Final
 from sprat_device import VERSION
 from sprat_device.agent import live_settings, orders, wishes
 from sprat_device.agent.care import Care
+from sprat_device.agent.desired import DesiredState
 from sprat_device.agent.following import Following
 from sprat_device.agent.inbox import Inbox, Mail, Reload
 from sprat_device.agent.reloading import Reloader
+from sprat_device.agent.reporter import Reporter
 from sprat_device.agent.streams import Streams
 from sprat_device.agent.summed_up import summed_up, warn_of_unfed
 from sprat_device.agent.threads import Threads
-from sprat_device.agent.twins import DesiredState, Reporter
 from sprat_device.agent.vitals import Vitals
 from sprat_device.agent.watching import Watching
 from sprat_device.agent.workers import LoopThread, Worker

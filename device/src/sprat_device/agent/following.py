@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sprat_device.agent.care import Care
+from sprat_device.agent.desired import DesiredState
 from sprat_device.agent.reloading import Reloader
-from sprat_device.agent.twins import DesiredState
 from sprat_device.agent.watching import Watching
 from sprat_device.contract.ids import ModelName
 from sprat_device.install.installer import Installer

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sprat_device import VERSION
-from sprat_device.agent.twins import Reporter
+from sprat_device.agent.reporter import Reporter
 from sprat_device.board.logs import LogHandler
 from sprat_device.commands import Handler, whole
 from sprat_device.telemetry.recorder import Recorder

@@ -143,7 +143,12 @@ def _start(rollout: Rollout, event: Event, now_us: int) -> tuple[Rollout, tuple[
     started = replace(
         rollout, phase=RolloutPhase.RUNNING, members=members, wave=0, wave_began_us=now_us, started_us=now_us
     )
-    return started, (Note("started", f"{len(members)} devices in {len(rollout.spec.waves)} waves"),)
+    where = f"{_plural(len(members), 'device')} in {_plural(len(rollout.spec.waves), 'wave')}"
+    return started, (Note("started", where),)
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _tick(rollout: Rollout, event: Event, now_us: int) -> tuple[Rollout, tuple[Note, ...]]:

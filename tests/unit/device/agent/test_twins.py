@@ -11,7 +11,8 @@ import pytest
 from tests.clock import ManualClock
 from tests.faults.disk import FullDisk
 
-from sprat_device.agent.twins import DesiredState, Reporter
+from sprat_device.agent.desired import DesiredState
+from sprat_device.agent.reporter import Reporter
 from sprat_device.board.files import OsFiles
 from sprat_device.contract import twin
 from sprat_device.contract.twin import Desired, LaneReport, Reported
