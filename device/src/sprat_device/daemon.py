@@ -16,7 +16,7 @@ from typing import Final
 
 from sprat_device import VERSION
 from sprat_device.agent import Agent, Ending, Inbox
-from sprat_device.board import alone, logs, tls
+from sprat_device.board import alone, logs, outlet, tls
 from sprat_device.board import identity as identities
 from sprat_device.board import settings as settings_
 from sprat_device.board import state as layout
@@ -56,6 +56,7 @@ def run(state: Path, signals: Signals | None = None) -> int:
     signals = signals or Signals()
     if sys.stderr is None:  # the next file to be opened would be it, and a library's words would end up in the spool
         raise WrongUse("standard error is closed; expected a file, /dev/null or the journal")
+    outlet.never_wait()
     faulthandler.enable()  # a watchdog ends a hung agent by SIGABRT: every thread then says where it is
     settings = _settings(state)
     log = logs.set_up(settings.log_level, settings.log_format)

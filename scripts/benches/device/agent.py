@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,15 @@ class AckingHub:
 
 @contextmanager
 def running(
-    session: Session, rows: Mapping[str, np.ndarray[Any, Any]], folder: Path, *, waiting: int = 0
+    session: Session,
+    rows: Mapping[str, np.ndarray[Any, Any]],
+    folder: Path,
+    *,
+    before: Callable[[Loop], None] = lambda _loop: None,
 ) -> Iterator[Loop]:
     """Give a loop over the rows, again and again, with full telemetry and drift behind it.
 
-    So many predictions are `waiting` when the writer begins, as after a time in which the disk took nothing.
+    What the loop does `before` waits for the writer, as in a time in which the disk takes nothing.
     """
     clock, settings = SystemClock(), TelemetrySettings()
     spool = DiskSpool(OsFiles(), Path(tempfile.mkdtemp(dir=folder)), cap_bytes=settings.cap_bytes)
@@ -90,8 +94,7 @@ def running(
     )
     loop = Loop(Replay(rows, clock, loop=True), recorder, clock, lambda *_told: None)
     loop.swap(session, Origin(ModelName("bench"), 1, session.bundle_digest))
-    for _ in range(waiting):
-        loop.step(0.1)
+    before(loop)
     recorder.start()
     uplink.start()
     try:

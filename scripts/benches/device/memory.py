@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agent import anonymous_mib, rows_of, running
 
+from sprat_device.inference.loop import Loop
 from sprat_device.inference.session import Session
 from sprat_device.telemetry.recorder import QUEUE_RECORDS
 
@@ -22,18 +23,25 @@ SAMPLES = 100
 
 
 def main(bundle: Path, rows: Path, inferences: int) -> None:
+    waited: list[float] = []
+
+    def wait(loop: Loop) -> None:
+        loop.step(0.1)
+        waited.append(anonymous_mib())
+        for _ in range(QUEUE_RECORDS):
+            loop.step(0.1)
+        waited.append(anonymous_mib())
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         session = Session.open(bundle, cache=folder / "cache")
         found = []
-        begun = anonymous_mib()
-        with running(session, rows_of(rows, session), folder, waiting=QUEUE_RECORDS) as loop:
-            full = anonymous_mib()
+        with running(session, rows_of(rows, session), folder, before=wait) as loop:
             for _ in range(SAMPLES):
                 for _ in range(inferences // SAMPLES):
                     loop.step(0.1)
                 found.append(anonymous_mib())
-    print(json.dumps({"inferences": inferences, "anonymous_mib": found, "begun_mib": begun, "full_mib": full}))
+    print(json.dumps({"inferences": inferences, "anonymous_mib": found, "waited_mib": waited}))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import json
 import logging
 import os
 import re
-import select
 import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
+
+from sprat_device.board.outlet import Outlet
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("plain", "pairs", "json")
@@ -78,37 +79,6 @@ class Repeats:
         return times < self._burst, left_out
 
 
-class _Outlet:
-    """Writes whole lines to a stream, as long as whoever reads it keeps up."""
-
-    _PIECE: Final = 512
-    """Characters, of at most six bytes as they are escaped: a pipe or socket that may be written takes 4,096 at once."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._cut = False
-        self._poll: select.poll | None = None
-        try:
-            descriptor = stream.fileno()
-        except (OSError, ValueError):
-            return  # it is in memory
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
-
-    def write(self, line: str) -> bool:
-        """Write a line; False if it was left out, or only its beginning could be written."""
-        if self._cut:
-            line = "\n" + line
-        for at in range(0, len(line), self._PIECE):
-            if self._poll is not None and not self._poll.poll(0):
-                return False
-            piece = line[at : at + self._PIECE]
-            self._stream.write(piece)
-            self._stream.flush()
-            self._cut = not piece.endswith("\n")
-        return True
-
-
 class LogHandler(logging.Handler):
     """Writes lines to a stream and keeps the last ones."""
 
@@ -122,7 +92,7 @@ class LogHandler(logging.Handler):
         repeats: Repeats | None = None,
     ) -> None:
         super().__init__()
-        self._outlet = _Outlet(stream)
+        self._outlet = stream if isinstance(stream, Outlet) else Outlet(stream)
         self._unread = 0
         self._journal = journal
         self._format = format_
@@ -155,9 +125,9 @@ class LogHandler(logging.Handler):
         self._kept.append(f"{_stamp(record)} {record.levelname} {said[:400]}")
         if self._unread:
             told = logging.makeLogRecord({"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"})
-            if self._outlet.write(self._line(told, f"left out {self._unread} lines: nobody read this log")):
+            if self._outlet.say(self._line(told, f"nobody read this log: {self._unread} left out")):
                 self._unread = 0
-        if self._unread or not self._outlet.write(self._line(record, said)):
+        if self._unread or not self._outlet.say(self._line(record, said)):
             self._unread += 1
 
     def _line(self, record: logging.LogRecord, said: str) -> str:
@@ -168,8 +138,9 @@ class LogHandler(logging.Handler):
         return line + "\n"
 
 
-def set_up(level: str, format_: str, *, stream: TextIO = sys.stderr) -> LogHandler:
+def set_up(level: str, format_: str) -> LogHandler:
     """Make the one handler of this process."""
+    stream = sys.stderr
     handler = LogHandler(stream, journal=to_journal(stream, os.environ), format_=format_)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     return handler

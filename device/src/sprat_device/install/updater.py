@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from sprat_device.board import identity as identities
+from sprat_device.board import outlet
 from sprat_device.board import settings as device_settings
 from sprat_device.board.arch import arch
 from sprat_device.board.clock import Clock, SystemClock
@@ -141,4 +142,5 @@ def locked(files: Files, state: Path) -> Iterator[bool]:
 
 
 if __name__ == "__main__":
+    outlet.never_wait()
     sys.exit(main())

@@ -63,7 +63,7 @@ class Recorder:
         self._flushes_wanted = self._flushes_done = 0
         self._closing = False
         self.beats = 0
-        """Rises with every pass of the writer: a count that stands still hangs."""
+        """Rises whenever the writer looks at what waits: a count that stands still hangs."""
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
     @property
@@ -157,7 +157,6 @@ class Recorder:
             last = self._closing
             wanted_flushes = self._flushes_wanted
             self.write(everything=last or wanted_flushes > self._flushes_done)
-            self.beats += 1
             with self._passed:
                 self._flushes_done = wanted_flushes
                 self._passed.notify_all()
@@ -175,6 +174,7 @@ class Recorder:
         self._account()
 
     def _take(self) -> None:
+        self.beats += 1
         # Not more than a frame of each list: what a slow disk holds up is in memory besides all that waits.
         lots, overflow = self._hand.take(MAX_RECORDS)
         for whose, records in lots:

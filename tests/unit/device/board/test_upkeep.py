@@ -12,6 +12,8 @@ import shutil
 import ssl
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.boards import FakeBoard
 
+from sprat_device.board import alone, pinned
 from sprat_device.board import identity as identities
-from sprat_device.board import pinned
 from sprat_device.board.files import OsFiles
 from sprat_device.board.identity import Identity
 from sprat_device.board.pinned import EnrolRefused
@@ -206,12 +208,45 @@ def test_only_root_changes_the_system(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_one_command_at_a_time_changes_a_board(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
     with Machine(tmp_path).changing():
+        assert [path.stat().st_mode & 0o777 for path in run.iterdir()] == [0o600], "nobody but root can hold it"
         busy = "another sprat-device board command changes this board"
         with pytest.raises(MachineLacks, match=busy), Machine(tmp_path).changing():
             pass
     with Machine(tmp_path).changing():
         pass
+    assert not list(run.iterdir())
+
+
+def test_a_lock_that_was_removed_while_it_was_taken_is_none(tmp_path: Path) -> None:
+    held = threading.Semaphore(0)
+    counts, most, at_once = [0], 0, 0
+    guard = threading.Lock()
+
+    def change() -> None:
+        nonlocal most, at_once
+        held.acquire()
+        for _ in range(300):
+            with contextlib.suppress(MachineLacks), alone.hold_board(tmp_path):
+                with guard:
+                    at_once += 1
+                    most = max(most, at_once)
+                    counts[0] += 1
+                time.sleep(0)
+                with guard:
+                    at_once -= 1
+
+    threads = [threading.Thread(target=change) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    held.release(4)
+    for thread in threads:
+        thread.join()
+    assert counts[0] > 100
+    assert most == 1
+    assert not list(tmp_path.iterdir())
 
 
 # Wheelhouses

@@ -113,8 +113,9 @@ def _unit_options(parser: Any) -> None:
 def _setup(parsed: argparse.Namespace) -> int:
     from sprat_device.board.upkeep.setup import set_up  # noqa: PLC0415 - only this command needs it
 
+    source, joining, unit = _from(parsed), _join(parsed), _chosen(parsed)
     with _changed(parsed) as site:
-        done = set_up(site, _from(parsed), _join(parsed), user=parsed.user, unit=_chosen(parsed))
+        done = set_up(site, source, joining, user=parsed.user, unit=unit)
     who = f"{done.device} runs" if done.device else "no identity yet (sprat-device board setup --hub --token);"
     document = {"device": done.device, "agent": done.agent, "environment": done.environment,
                 "upgraded_from": done.upgraded_from}  # fmt: skip
@@ -135,8 +136,9 @@ def _upgrade(parsed: argparse.Namespace) -> int:
 def _replace(parsed: argparse.Namespace) -> int:
     from sprat_device.board.upkeep.replace import replace  # noqa: PLC0415 - only this command needs it
 
+    joining = _join(parsed)
     with _changed(parsed) as site:
-        device = replace(site, _join(parsed))
+        device = replace(site, joining)
     return _tell(parsed, {"device": device}, f"this board is {device} now")
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,8 @@ class Machine:
         """Let this process alone change the system; MachineLacks if it may not, or if another command is at it."""
         if self.root == _ROOT and os.geteuid() != 0:
             raise MachineLacks("this changes the system and needs root; put sudo before it")
-        with alone.hold_board(self.root / "run"):
+        run = self.root / "run"
+        with alone.hold_board(run) if run.is_dir() else nullcontext():  # below an empty root there is nothing yet
             yield
 
     @property
