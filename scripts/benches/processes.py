@@ -19,7 +19,7 @@ def memory_mib(pid: int, *names: str) -> float:
 
 
 def private_mib(pid: int) -> float:
-    """Return what a process has for itself alone: unlike its share of libraries, that is no other process's doing."""
+    """Return what a process has for itself alone; a page of a library is among that once no other process maps it."""
     return memory_mib(pid, "Private_Clean", "Private_Dirty")
 
 
