@@ -42,6 +42,10 @@ class ManualClock:
         """Set the wall clock, as NTP does."""
         self._wall_us += round(seconds * 1e6)
 
+    def believe(self, state: ClockState) -> None:
+        """Say from now on whether the wall clock may be believed."""
+        self._state = state
+
     def reboot(self) -> None:
         """Start the monotonic clock anew, under another boot id."""
         self._mono_us = 1_000_000

@@ -9,6 +9,7 @@ import pytest
 from tests.field import Field, field, running
 from tests.ingests import until
 
+from sprat.hub.store.telemetry_values import Timing
 from sprat_device.board.clock import SystemClock
 from sprat_device.contract.phases import ClockState
 
@@ -44,15 +45,17 @@ def test_a_board_that_starts_in_1970_is_timed_by_its_first_set_clock(world: Fiel
     clock = WrongClock(years=-56, believed=False)
     true = SystemClock()
     begun_us = true.wall_us()
+    world.link.cut()  # nothing arrives before the clock is set: an arrival is a bound, not a time
     with running(world.device(clock=clock)) as device:
-        world.link.cut()  # nothing arrives before the clock is set
         device.goes_on(400)
         clock.set(years=0, believed=True)
         device.goes_on(200)
         world.link.restore()
         world.whole(device)
     ended_us = true.wall_us()
-    told = [row.wall_us for row in sorted(world.store.predictions("d1", limit=10**6), key=lambda row: row.index)]
+    rows = sorted(world.store.predictions("d1", limit=10**6), key=lambda row: row.index)
+    assert {row.timing for row in rows} == {Timing.BOOT, Timing.SYNCHRONISED}
+    told = [row.wall_us for row in rows]
     assert begun_us - 1_000_000 <= told[0]
     assert told[-1] <= ended_us + 1_000_000
     assert told == sorted(told)

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,8 +27,7 @@ _TIMEX_SIZE: Final = 512
 """More than the 208 bytes of `struct timex`; all zero means modes = 0: read only."""
 _TIME_OK: Final = range(5)
 """States of adjtimex(2) below TIME_ERROR, which says that the kernel's clock is not synchronised."""
-
-
+_READINGS: Final = 3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,17 +82,32 @@ class SystemClock:
         return ClockState.SYNCHRONISED if synchronised else ClockState.UNSYNCHRONISED
 
 
+def apart_us(clock: Clock) -> int:
+    """Return wall time minus monotonic time.
+
+    Two clocks cannot be read at once, and a thread may have to wait between them for longer than a record takes. So the
+    wall clock is read between two looks at the monotonic one, and of several such readings the closest counts.
+    """
+    return min((_reading(clock) for _ in range(_READINGS)), key=itemgetter(0))[1]
+
+
+def _reading(clock: Clock) -> tuple[int, int]:
+    """Return by how much a reading may be off, and what it says, microseconds."""
+    before_us, wall_us, after_us = clock.monotonic_us(), clock.wall_us(), clock.monotonic_us()
+    return after_us - before_us, wall_us - (before_us + after_us) // 2
+
+
 class ClockSteps:
     """Notices when the wall clock is set: from one look to the next it then ran apart from the monotonic one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._apart_us = clock.wall_us() - clock.monotonic_us()
+        self._apart_us = apart_us(clock)
 
     def jumped_s(self, limit_s: float) -> float:
         """Return by how many seconds the wall clock jumped since the last look, 0 where it was less than the limit."""
-        apart_us = self._clock.wall_us() - self._clock.monotonic_us()
-        step_s, self._apart_us = (apart_us - self._apart_us) / 1e6, apart_us
+        now_apart_us = apart_us(self._clock)
+        step_s, self._apart_us = (now_apart_us - self._apart_us) / 1e6, now_apart_us
         return step_s if abs(step_s) > limit_s else 0.0
 
 

@@ -47,7 +47,10 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What a frame says of itself; times in microseconds, wall time since 1970 in UTC."""
+    """What a frame says of itself; times in microseconds, wall time since 1970 in UTC.
+
+    The wall times are those of the first and last record by the wall clock, and its `clock` state, of the frame's close.
+    """
 
     lane: Lane
     epoch: int

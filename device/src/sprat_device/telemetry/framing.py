@@ -13,8 +13,9 @@ from typing import Final, NamedTuple, cast
 
 import msgpack
 
+from sprat_device.board.clock import Clock, apart_us
 from sprat_device.contract.frame import MAX_BODY, MAX_RECORDS
-from sprat_device.contract.phases import ClockState, Lane
+from sprat_device.contract.phases import Lane
 from sprat_device.contract.records import Origin, Prediction, Row, encode_predictions, encode_rows
 from sprat_device.telemetry.draft import Draft
 
@@ -59,8 +60,14 @@ class OpenFrame:
         """Tell whether the frame must close now."""
         return len(self.records) >= MAX_RECORDS or now_us - self.opened_us >= interval_us
 
-    def draft(self, *, boot_id: bytes, clock: ClockState) -> Draft:
-        """Encode what was taken."""
+    def draft(self, clock: Clock) -> Draft:
+        """Encode what was taken.
+
+        The wall times are those of the clock as it is now: one that was set after the records were made, and before
+        the frame closed, dates them truly. What the records were told when they were made may be of 1970.
+        """
+        # In this order: a clock that is set in between is not yet said to be synchronised.
+        state, apart = clock.state(), apart_us(clock)
         lane, origin, scores = self.whose
         body = (
             encode_rows(cast("list[Row]", self.records))
@@ -69,8 +76,9 @@ class OpenFrame:
         )
         first, last = self.records[0], self.records[-1]
         return Draft(
-            lane=lane, count=len(self.records), body=body, boot_id=boot_id, clock=clock,
-            mono_first_us=first.mono_us, mono_last_us=last.mono_us, wall_first_us=first.wall_us, wall_last_us=last.wall_us,
+            lane=lane, count=len(self.records), body=body, boot_id=clock.boot_id, clock=state,
+            mono_first_us=first.mono_us, mono_last_us=last.mono_us,
+            wall_first_us=first.mono_us + apart, wall_last_us=last.mono_us + apart,
         )  # fmt: skip
 
 

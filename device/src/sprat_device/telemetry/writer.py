@@ -91,7 +91,7 @@ class FrameWriter:
     def _seal(self, whose: Whose) -> None:
         frame = self._open.pop(whose)
         try:
-            draft = frame.draft(boot_id=self._clock.boot_id, clock=self._clock.state())
+            draft = frame.draft(self._clock)
             self._evicted += self._spool.append(draft)
         except ContractError as exc:
             self._cannot_store(frame, "too-big", exc)

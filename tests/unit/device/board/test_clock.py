@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sprat_device.board import clock as clock_module
-from sprat_device.board.clock import ClockSteps, SystemClock
+from sprat_device.board.clock import ClockSteps, SystemClock, apart_us
 from sprat_device.contract.phases import ClockState
 
 
@@ -73,3 +73,27 @@ def test_a_wall_clock_that_is_set_is_noticed_once_and_by_how_much() -> None:
     assert round(steps.jumped_s(5)) == -60
     clock.moved_us += 2 * 1_000_000
     assert steps.jumped_s(5) == 0
+
+
+class HeldUp(SystemClock):
+    """A machine whose wall and monotonic clock are equal, and where the thread that reads them is held up at times."""
+
+    def __init__(self, held_up_us: list[int]) -> None:
+        super().__init__()
+        self._now_us = 1_000_000
+        self._held_up_us = held_up_us
+
+    def _read(self) -> int:
+        self._now_us += self._held_up_us.pop(0) if self._held_up_us else 1
+        return self._now_us
+
+    def monotonic_us(self) -> int:
+        return self._read()
+
+    def wall_us(self) -> int:
+        return self._read()
+
+
+def test_a_thread_that_waits_between_two_clocks_does_not_move_them_apart() -> None:
+    assert abs(apart_us(HeldUp([1, 5_000, 1]))) <= 1
+    assert abs(apart_us(HeldUp([1, 5_000, 1, 1, 1, 5_000]))) <= 1

@@ -64,9 +64,9 @@ def test_a_board_that_is_off_over_night_has_each_day_its_budget(tmp_path: Path) 
     for _ in range(5):
         kept, budget = reopened(tmp_path)
         clock.reboot()
-        clock._state = ClockState.UNSYNCHRONISED
+        clock.believe(ClockState.UNSYNCHRONISED)
         spend(budget, 0, clock)  # it begins where it went off
-        clock._state = ClockState.SYNCHRONISED
+        clock.believe(ClockState.SYNCHRONISED)
         clock.jump(DAY)
         assert spend(budget, 1600, clock) is Detail.SUMMARY
         clock.jump(DAY)  # but not twice in one boot

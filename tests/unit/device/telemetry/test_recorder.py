@@ -152,13 +152,25 @@ def test_frames_tell_time_boot_and_clock_state(tmp_path: Path) -> None:
     header = open_frame(raw).header
     assert header.boot_id == clock.boot_id
     assert header.clock is ClockState.UNSYNCHRONISED
-    assert (header.mono_first_us, header.mono_last_us, header.wall_first_us, header.wall_last_us) == (
-        1003,
-        1004,
-        2003,
-        2004,
-    )
+    apart_us = clock.wall_us() - clock.monotonic_us()
+    assert (header.mono_first_us, header.mono_last_us) == (1003, 1004)
+    assert (header.wall_first_us, header.wall_last_us) == (1003 + apart_us, 1004 + apart_us)
     assert header.ledger.produced == 2
+
+
+def test_a_clock_that_is_set_before_the_frame_closes_dates_its_records_truly(tmp_path: Path) -> None:
+    spool, clock = open_spool(tmp_path), ManualClock(wall_us=5_000_000, state=ClockState.UNSYNCHRONISED)
+    recorder = _recorder(spool, clock)
+    made = Prediction(0, clock.monotonic_us(), clock.wall_us(), 0, np.zeros(2, np.float32), 5)
+    recorder.prediction(ORIGIN, made, scores=True)
+    clock.advance(20)
+    clock.jump(1_790_000_000)
+    clock.believe(ClockState.SYNCHRONISED)
+    recorder.write(everything=True)
+    (raw,) = waiting(spool).values()
+    header = open_frame(raw).header
+    assert header.clock is ClockState.SYNCHRONISED
+    assert header.wall_last_us == header.wall_first_us == 1_790_000_000_000_000 + 5_000_000
 
 
 def test_a_full_hand_over_counts_what_it_drops_and_says_so(tmp_path: Path) -> None:
