@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,14 +85,24 @@ def test_a_log_that_nobody_reads_does_not_hold_the_agent(linked: Path, hub: Aske
     assert _runs(linked)["end"] == "clean"
 
 
-def test_an_agent_without_a_standard_error_says_so_and_opens_nothing_in_its_place(state: Path) -> None:
-    command = [sys.executable, "-m", "sprat_device", "run", "--state", str(state)]
-    done = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command], capture_output=True, check=False, timeout=60
-    )
-    assert done.returncode == 2
-    assert b"standard error is closed; expected a file, /dev/null or the journal" in done.stdout
-    assert not (state / "lock").exists()
+CLOSED = """
+import os, sys
+for descriptor in (0, 1, 2):
+    os.close(descriptor)
+os.execv(sys.executable, [sys.executable, "-m", "sprat_device", "run", "--state", sys.argv[1]])
+"""
+"""An agent that is started without any standard stream."""
+
+
+def test_an_agent_without_standard_streams_opens_nothing_in_their_place(linked: Path, hub: Asker, start: Start) -> None:
+    agent = start(linked, script=CLOSED)
+    agent.ready()
+    before = hub.healthy()
+    wait_for(lambda: hub.healthy() > before, "inference goes on")
+    leads = {Path(f"/proc/{agent.process.pid}/fd/{descriptor}").readlink() for descriptor in (0, 1, 2)}
+    assert leads == {Path(os.devnull)}
+    assert agent.end() == 0
+    assert _runs(linked)["end"] == "clean"
 
 
 def test_a_hung_input_stops_the_watchdog_and_abort_tells_where_it_hangs(state: Path, start: Start) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sprat_device import VERSION
-from sprat_device.board import readers
+from sprat_device.board import readers, stdio
 from sprat_device.board.usage import CommandLine, folder
 from sprat_device.contract.errors import SpratError
 
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    stdio.keep_places()
 
     def told() -> int:
         try:
@@ -174,6 +175,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
     # Before all that takes time: a SIGHUP that nobody takes is a program's end.
     signals = None if parsed.show_settings else Signals()
+    if signals is not None:
+        stdio.never_wait()
     from sprat_device.telemetry import lean
 
     lean.import_client()  # before anything else imports it

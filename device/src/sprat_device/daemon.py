@@ -16,7 +16,7 @@ from typing import Final
 
 from sprat_device import VERSION
 from sprat_device.agent import Agent, Ending, Inbox
-from sprat_device.board import alone, logs, outlet, tls
+from sprat_device.board import alone, logs, tls
 from sprat_device.board import identity as identities
 from sprat_device.board import settings as settings_
 from sprat_device.board import state as layout
@@ -31,7 +31,7 @@ from sprat_device.board.settings import DeviceSettings
 from sprat_device.board.signals import Signals, hold_back
 from sprat_device.board.volatile import STATUS_FILE
 from sprat_device.contract import twin
-from sprat_device.contract.errors import ContractError, SpratError, WrongUse
+from sprat_device.contract.errors import ContractError, SpratError
 from sprat_device.contract.last_errors import LastError
 from sprat_device.inference import artifacts
 from sprat_device.inference.runtimes import health
@@ -54,9 +54,6 @@ _ROOM_BYTES: Final = 1024 * 1024
 def run(state: Path, signals: Signals | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; 0 after a clean end, which a second signal does not wait for."""
     signals = signals or Signals()
-    if sys.stderr is None:  # the next file to be opened would be it, and a library's words would end up in the spool
-        raise WrongUse("standard error is closed; expected a file, /dev/null or the journal")
-    outlet.never_wait()
     faulthandler.enable()  # a watchdog ends a hung agent by SIGABRT: every thread then says where it is
     settings = _settings(state)
     log = logs.set_up(settings.log_level, settings.log_format)

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sprat_device.board import outlet
 from sprat_device.board import settings as settings_
+from sprat_device.board import stdio
 from sprat_device.board.files import OsFiles
 from sprat_device.board.settings import DeviceSettings
 from sprat_device.board.signals import Bell
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(parsed: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    outlet.never_wait()
+    stdio.never_wait()
     stopping = Bell()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.ring())

@@ -28,22 +28,15 @@ def hold(state: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_board(run: Path) -> Iterator[None]:
-    """Hold the lock of the commands that change a board, a file that root alone can open, or raise MachineLacks."""
-    path, busy = (
-        run / "sprat-board.lock",
-        "another sprat-device board command changes this board; wait until it has ended",
-    )
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    while True:
-        descriptor = os.open(path, flags, 0o600)
-        with _locked(descriptor, busy):
-            # Whoever had it may have removed it between our opening and our locking: then it is no lock any more.
-            if _is_at(descriptor, path):
-                try:
-                    yield
-                finally:
-                    path.unlink()
-                return
+    """Hold the lock of the commands that change a board, a file that root alone can open, or raise MachineLacks.
+
+    The file stays until the next boot: removed, it would let two commands hold a lock of one name each. Children that
+    are not spared it (`close_fds=False`) hold it as well, for one may outlive a command that is killed.
+    """
+    descriptor = os.open(run / "sprat-board.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.set_inheritable(descriptor, True)
+    with _locked(descriptor, "another sprat-device board command changes this board; wait until it has ended"):
+        yield
 
 
 @contextmanager
@@ -57,13 +50,6 @@ def _locked(descriptor: int, busy: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
-    except FileNotFoundError:
-        return False
 
 
 def is_held(state: Path) -> bool:

@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
-from sprat_device.board.outlet import Outlet
+from sprat_device.board.stdio import LossyStream
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("plain", "pairs", "json")
@@ -92,7 +92,7 @@ class LogHandler(logging.Handler):
         repeats: Repeats | None = None,
     ) -> None:
         super().__init__()
-        self._outlet = stream if isinstance(stream, Outlet) else Outlet(stream)
+        self._stream = stream if isinstance(stream, LossyStream) else LossyStream(stream)
         self._unread = 0
         self._journal = journal
         self._format = format_
@@ -123,12 +123,22 @@ class LogHandler(logging.Handler):
     def _write(self, record: logging.LogRecord, sentence: str) -> None:
         said = redact(sentence)[:_MOST_CHARACTERS]
         self._kept.append(f"{_stamp(record)} {record.levelname} {said[:400]}")
+        if not (self._told_unread() and self._said(self._line(record, said))):
+            self._unread += 1
+
+    def _told_unread(self) -> bool:
+        """Tell how many lines did not go through; True if that went through, or if there were none."""
         if self._unread:
             told = logging.makeLogRecord({"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"})
-            if self._outlet.say(self._line(told, f"nobody read this log: {self._unread} left out")):
+            if self._said(self._line(told, f"nobody took this log: {self._unread} left out")):
                 self._unread = 0
-        if self._unread or not self._outlet.say(self._line(record, said)):
-            self._unread += 1
+        return not self._unread
+
+    def _said(self, line: str) -> bool:
+        try:
+            return self._stream.say(line)
+        except OSError:  # a full disk behind a file, a pipe whose reader has gone
+            return False
 
     def _line(self, record: logging.LogRecord, said: str) -> str:
         line = _SHAPES[self._format](record, said, told_time=not self._journal)

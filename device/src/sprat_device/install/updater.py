@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from sprat_device.board import identity as identities
-from sprat_device.board import outlet
 from sprat_device.board import settings as device_settings
+from sprat_device.board import stdio
 from sprat_device.board.arch import arch
 from sprat_device.board.clock import Clock, SystemClock
 from sprat_device.board.files import Files, OsFiles
@@ -142,5 +142,5 @@ def locked(files: Files, state: Path) -> Iterator[bool]:
 
 
 if __name__ == "__main__":
-    outlet.never_wait()
+    stdio.never_wait()
     sys.exit(main())

@@ -62,9 +62,13 @@ class Recorder:
         self._passed = threading.Condition()
         self._flushes_wanted = self._flushes_done = 0
         self._closing = False
-        self.beats = 0
-        """Rises whenever the writer looks at what waits: a count that stands still hangs."""
+        self._looks = 0
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+
+    @property
+    def beats(self) -> int:
+        """Return a count that rises whenever the writer looks at what waits, or has handled a frame; one that stands still hangs."""
+        return self._looks + self._writer.handled
 
     @property
     def alive(self) -> bool:
@@ -167,6 +171,7 @@ class Recorder:
 
     def write(self, *, everything: bool = False) -> None:
         """Do one pass of the writer, or take `everything` that waits now: for its thread, and for tests that need none."""
+        # Each look takes at most a frame of a list, so that many empty the longest one.
         times = 1 + self._hand.longest() // MAX_RECORDS if everything else 1
         for _ in range(times):
             self._take()
@@ -174,7 +179,7 @@ class Recorder:
         self._account()
 
     def _take(self) -> None:
-        self.beats += 1
+        self._looks += 1
         # Not more than a frame of each list: what a slow disk holds up is in memory besides all that waits.
         lots, overflow = self._hand.take(MAX_RECORDS)
         for whose, records in lots:

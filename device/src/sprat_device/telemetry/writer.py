@@ -56,6 +56,8 @@ class FrameWriter:
         self.settled: Counter[Lane] = Counter()
         self.gap_rows = 0
         self.bytes_framed = 0
+        self.handled = 0
+        """Frames that were stored or given up."""
         self._spool = spool
         self._clock = clock
         self.interval_us = interval_us
@@ -108,6 +110,7 @@ class FrameWriter:
             if draft.lane is Lane.EVENTS:
                 self._spool.told(self._telling)
                 self._telling = []
+        self.handled += 1
 
     def _cannot_store(self, frame: OpenFrame, reason: str, exc: Exception) -> None:
         lane, records = frame.whose.lane, len(frame.records)

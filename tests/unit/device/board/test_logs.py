@@ -81,12 +81,26 @@ def test_a_log_that_nobody_reads_costs_lines_and_no_time() -> None:
         then = os.read(reading, 65536).decode()
     os.close(reading)
     lines = [line.split(": ", 1)[1] for line in (first + then).splitlines() if line]
-    left_out = [int(line.split()[4]) for line in lines if line.startswith("nobody read this log: ")]
+    left_out = [int(line.split()[4]) for line in lines if line.startswith("nobody took this log: ")]
     assert left_out
     assert lines[-1] == "read again"
     assert sum(left_out) + sum(line in said for line in lines) == len(said)
     assert "\n\n" not in first + then, "nothing was begun, and so nothing had to be ended"
     assert len(handler.tail(100)) == len(said) + 1, "the hub may still ask for what nobody read"
+
+
+def test_lines_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    logger = logging.Logger("sprat.test", logging.DEBUG)  # noqa: LOG001 - apart from the tree of the process
+    with os.fdopen(writing, "w", encoding="utf-8") as stream, (tmp_path / "log").open("wb") as file:
+        logger.addHandler(LogHandler(stream))
+        for name in "abc":
+            logger.warning(name)
+        os.dup2(file.fileno(), writing)
+        logger.warning("there is somebody")
+    said = [line.split(": ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
+    assert said == ["nobody took this log: 3 left out", "there is somebody"]
 
 
 def test_the_table_of_sources_is_bounded() -> None:

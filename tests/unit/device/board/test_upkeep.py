@@ -9,12 +9,12 @@ import json
 import os
 import platform
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -217,36 +217,52 @@ def test_one_command_at_a_time_changes_a_board(tmp_path: Path) -> None:
             pass
     with Machine(tmp_path).changing():
         pass
-    assert not list(run.iterdir())
 
 
-def test_a_lock_that_was_removed_while_it_was_taken_is_none(tmp_path: Path) -> None:
-    held = threading.Semaphore(0)
-    counts, most, at_once = [0], 0, 0
-    guard = threading.Lock()
+HOLDS = """
+import subprocess, sys
+from pathlib import Path
+from sprat_device.board import alone
+with alone.hold_board(Path(sys.argv[1])):
+    child = subprocess.Popen(["sleep", "600"], close_fds=False)
+    print(child.pid, flush=True)
+    child.wait()
+"""
 
-    def change() -> None:
-        nonlocal most, at_once
-        held.acquire()
-        for _ in range(300):
-            with contextlib.suppress(MachineLacks), alone.hold_board(tmp_path):
-                with guard:
-                    at_once += 1
-                    most = max(most, at_once)
-                    counts[0] += 1
-                time.sleep(0)
-                with guard:
-                    at_once -= 1
 
-    threads = [threading.Thread(target=change) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    held.release(4)
-    for thread in threads:
-        thread.join()
-    assert counts[0] > 100
-    assert most == 1
-    assert not list(tmp_path.iterdir())
+def test_a_child_of_a_killed_command_still_holds_the_board(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        child = int(command.stdout.readline())
+        command.kill()
+    try:
+        with pytest.raises(MachineLacks, match="wait until it has ended"), alone.hold_board(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+    with held_soon(tmp_path):
+        pass
+
+
+def test_a_lock_whose_file_was_removed_costs_the_command_nothing(tmp_path: Path) -> None:
+    with alone.hold_board(tmp_path):
+        (tmp_path / "sprat-board.lock").unlink()
+    with alone.hold_board(tmp_path):
+        pass
+
+
+@contextlib.contextmanager
+def held_soon(run: Path) -> Iterator[None]:
+    """Hold the board as soon as a child that was killed has ended."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with alone.hold_board(run):
+                yield
+                return
+        except MachineLacks:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 # Wheelhouses

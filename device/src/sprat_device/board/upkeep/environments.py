@@ -120,7 +120,10 @@ def _install(folder: Path, house: House) -> None:
                "--no-warn-script-location", "--root-user-action", "ignore", "--find-links",
                str(house.folder / "wheels"), "-r", str(house.folder / REQUIREMENTS)]  # fmt: skip
     environment = {**_environment(), "TMPDIR": str(scratch), "PIP_CONFIG_FILE": os.devnull}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=environment)
+    # With the board's lock (close_fds): where we are killed, no command begins while pip goes on.
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=environment, close_fds=False
+    )
     shutil.rmtree(scratch)
     if done.returncode != 0:
         raise MachineLacks(f"the agent's packages cannot be installed: {last_line(done)}")
@@ -128,22 +131,10 @@ def _install(folder: Path, house: House) -> None:
 
 def _compile(folder: Path) -> None:
     """Write the bytecode of the unit's Python level and of commands: the agent's user may not write it later."""
-    command = [
-        str(folder / "bin/python"),
-        _HERE_NOTHING,
-        "-m",
-        "compileall",
-        "-qq",
-        "-j",
-        "0",
-        "-o",
-        "0",
-        "-o",
-        "2",
-        str(folder / "lib"),
-    ]
+    command = [str(folder / "bin/python"), _HERE_NOTHING, "-m", "compileall", "-qq", "-j", "0", "-o", "0", "-o", "2",
+               str(folder / "lib")]  # fmt: skip
     # A file of a package that this Python cannot read (its tests, for another version) is no reason to stop.
-    subprocess.run(command, capture_output=True, check=False, timeout=_TIMEOUT_S, env=_environment())
+    subprocess.run(command, capture_output=True, check=False, timeout=_TIMEOUT_S, env=_environment(), close_fds=False)
 
 
 def _try(folder: Path, house: House) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sprat_device.board.outlet import Outlet
+from sprat_device.board.stdio import LossyStream
 
 SAYS = """
 import ctypes, faulthandler, logging, subprocess, sys, threading
-from sprat_device.board import logs, outlet
+from sprat_device.board import logs, stdio
 if sys.argv[1] == "quietly":
-    outlet.never_wait()
+    stdio.never_wait()
 logs.set_up("info", "json")
 log = logging.getLogger("sprat.test")
 for i in range(1500):  # beyond what counts as a repetition, and more than any buffer holds
@@ -101,11 +101,54 @@ def test_what_was_begun_is_ended_before_the_next() -> None:
         raise AssertionError("it was closed")
 
     with ours, theirs, os.fdopen(os.dup(ours.fileno()), "w", encoding="utf-8") as stream:
-        way = Outlet(stream)
+        way = LossyStream(stream)
         assert not way.say("x" * 5_000_000 + "\n")
         assert not way.say("no room\n")
         begun = read()
         assert set(begun) == {"x"}
         assert way.say("next\n")
-        assert way.say("last\n")
-        assert read() == "\nnext\nlast\n"
+        assert way.say("last ")
+        assert way.say("words")
+        assert read() == "\nnext\nlast words"
+        # As a traceback is written: the sentence, then the end of its line, for which there is no room.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        while way.say("more"):
+            pass
+        read()
+        assert way.say("a line\n")
+        assert read() == "\na line\n"
+
+
+BECOMES = """
+import sys
+from sprat_device.board import owner, stdio
+def become(state):
+    print(isinstance(sys.stderr, stdio.LossyStream), flush=True)
+    sys.exit(0)
+owner.become = become
+from sprat_device.__main__ import main
+main(["run", "--state", sys.argv[1]])
+"""
+
+
+def test_the_agent_sees_to_it_while_it_may_still_open_a_terminal_anew(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", BECOMES, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize("closed", [(), (2,), (0, 1, 2), (1,)])
+def test_a_standard_stream_that_was_closed_leads_nowhere(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    found = tmp_path / "found"
+    begun = f"import os, sys; [os.close(one) for one in {closed}]; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    asked = (
+        "import os, sys; from sprat_device.board.stdio import keep_places; keep_places(); "
+        "print('said', file=sys.stderr); led = [os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)]; "
+        "print(*led, open(sys.argv[1], 'w').fileno(), *map(os.get_inheritable, (0, 1, 2)), file=open(sys.argv[1], 'w'))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", begun, "-c", asked, str(found)], check=True, stdin=subprocess.PIPE, capture_output=True
+    )
+    *led, following, first, second, third = found.read_text().split()
+    assert {n for n in range(3) if led[n] == os.devnull} == set(closed)
+    assert int(following) > 2
+    assert first == second == third == "True"
