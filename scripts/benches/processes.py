@@ -18,9 +18,9 @@ def memory_mib(pid: int, *names: str) -> float:
     return sum(fields[name] for name in names) / 1024
 
 
-def private_mib(pid: int) -> float:
-    """Return what a process has for itself alone; a page of a library is among that once no other process maps it."""
-    return memory_mib(pid, "Private_Clean", "Private_Dirty")
+def allocated_mib(pid: int) -> float:
+    """Return what a process has allocated; a neighbour that maps the same libraries, or ends, does not move it."""
+    return memory_mib(pid, "Anonymous", "Swap")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from processes import as_its_unit_runs_it, private_mib
+from processes import as_its_unit_runs_it, allocated_mib
 from quiet import Quiet
 from rows import Row
 
@@ -38,7 +38,7 @@ class Course:
     """What was seen: seconds since the start, MiB, and the spells without a link."""
 
     at_s: list[float] = field(default_factory=list)
-    private: list[float] = field(default_factory=list)
+    allocated: list[float] = field(default_factory=list)
     spells: list[tuple[float, float, str]] = field(default_factory=list)
 
 
@@ -72,7 +72,7 @@ def _leave_alone(device: LabDevice, span_s: float) -> Course:
         with _spell(link, course, begun) if dice.random() < 0.4 else _calm():
             _watch(device, course, begun, min(now + spell, span_s))
         if len(course.at_s) % 60 < 4:
-            print(f"   {now:5.0f} s, {course.private[-1]:.1f} MiB, {len(course.spells)} spells", file=sys.stderr)
+            print(f"   {now:5.0f} s, {course.allocated[-1]:.1f} MiB, {len(course.spells)} spells", file=sys.stderr)
     link.restore()
     return course
 
@@ -98,18 +98,18 @@ def _watch(device: LabDevice, course: Course, begun: float, until: float) -> Non
     while (now := time.monotonic() - begun) < until:
         if not course.at_s or now - course.at_s[-1] >= SAMPLE_S:
             course.at_s.append(now)
-            course.private.append(private_mib(device.process.pid))
+            course.allocated.append(allocated_mib(device.process.pid))
         time.sleep(0.5)
 
 
 def _flat(course: Course) -> list[Row]:
     """Compare the last tenth with the second one, for the first is the warm-up, and with the sixth: does it still rise?"""
-    tenth = max(1, len(course.private) // 10)
-    late = float(np.median(course.private[-tenth:]))
+    tenth = max(1, len(course.allocated) // 10)
+    late = float(np.median(course.allocated[-tenth:]))
     spread = (
-        f"({min(course.private):.1f}-{max(course.private):.1f} MiB over {course.at_s[-1]:.0f} s, picture {PICTURE})"
+        f"({min(course.allocated):.1f}-{max(course.allocated):.1f} MiB over {course.at_s[-1]:.0f} s, picture {PICTURE})"
     )
-    what = f"private memory at the end, {len(course.spells)} times without a link"
+    what = f"allocated memory at the end, {len(course.spells)} times without a link"
     return [
         Row(
             "soak",
@@ -117,7 +117,7 @@ def _flat(course: Course) -> list[Row]:
             late,
             "MiB",
             since,
-            float(np.median(course.private[begin : begin + tenth])),
+            float(np.median(course.allocated[begin : begin + tenth])),
             "<= 1.01",
             spread=spread,
         )
@@ -152,8 +152,8 @@ def _draw(course: Course) -> None:
     axes = figure.subplots()
     for since, until, kind in course.spells:
         axes.axvspan(since / 60, until / 60, color={"cut": "0.85", "stall": "0.93"}[kind], lw=0)
-    axes.plot(np.array(course.at_s) / 60, course.private, lw=1)
-    axes.set(xlabel="minutes (grey: link cut off, light grey: half open)", ylabel="private memory, MiB",
-             ylim=(0, 1.25 * max(course.private)), title="One agent, 100 predictions a second, a link that flaps")  # fmt: skip
+    axes.plot(np.array(course.at_s) / 60, course.allocated, lw=1)
+    axes.set(xlabel="minutes (grey: link cut off, light grey: half open)", ylabel="allocated memory, MiB",
+             ylim=(0, 1.25 * max(course.allocated)), title="One agent, 100 predictions a second, a link that flaps")  # fmt: skip
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
