@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from processes import as_its_unit_runs_it, allocated_mib
+from processes import allocated_mib, as_its_unit_runs_it
 from quiet import Quiet
 from rows import Row
 
