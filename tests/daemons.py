@@ -193,7 +193,7 @@ class Agent:
     def signal(self, number: Signals) -> None:
         self.process.send_signal(number)
 
-    def end(self, number: Signals = SIGTERM, timeout_s: float = 30) -> int:
+    def end(self, number: Signals = SIGTERM, timeout_s: float = 60) -> int:
         """Ask it to end and return its exit code."""
         self.signal(number)
         return self.process.wait(timeout_s)

@@ -55,7 +55,7 @@ def running(folder: Path) -> Iterator[Server]:
             yield server
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _server_config(folder: Path, port: int) -> str:
@@ -77,7 +77,7 @@ def _client_config(folder: Path, server: Server) -> str:
 
 def _wait(process: subprocess.Popen[bytes], server: Server) -> None:
     """Wait until it takes connections; what it said where it ended."""
-    for _ in range(200):
+    for _ in range(1200):
         if process.poll() is not None:
             raise RuntimeError(f"sshd ended: {server.log.read_text()}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):

@@ -25,6 +25,7 @@ from sprat_device.contract.phases import InstallPhase, Reason
 from sprat_device.contract.twin import InstallReport
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+expect.set_options(timeout=30_000)  # a bound, not a time: a machine may be busy
 CHROMIUM = "/usr/bin/chromium"
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 PAGES = {
@@ -70,7 +71,7 @@ class Served:
         assert self._server
         assert self._thread
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 
@@ -168,7 +169,7 @@ def test_values_change_by_themselves(chromium: Browser, served: Served) -> None:
         # The count is of a window that slides while the test runs: a few readings may have left it.
         expect(cell).to_have_text(re.compile(r"3[4-7]\d"))
         served.fleet.writer.commit([served.fleet.predictions("pi-20", 2, now_us(), count=40)])
-        expect(cell).to_have_text(re.compile(r"3[89]\d|4\d\d"), timeout=10_000)
+        expect(cell).to_have_text(re.compile(r"3[89]\d|4\d\d"))
         assert seen.complaints == []
 
 
@@ -192,10 +193,10 @@ def test_the_live_dot_tells_when_the_hub_is_gone_and_when_it_is_back(chromium: B
     with signed_in(chromium, served) as (page, _):
         live(page)
         served.stop()
-        expect(page.locator("#live")).to_have_attribute("data-state", "reconnecting", timeout=10_000)
+        expect(page.locator("#live")).to_have_attribute("data-state", "reconnecting")
         served.fleet.parts.store.devices.presence(DeviceId("pi-30"), online=False, boot_id="b", now_us=now_us())
         served.start()
-        expect(page.locator("#live")).to_have_attribute("data-state", "live", timeout=20_000)
+        expect(page.locator("#live")).to_have_attribute("data-state", "live")
         expect(page.locator("#fleet-attention tr", has_text="silent")).to_contain_text("pi-30")
 
 

@@ -29,7 +29,7 @@ for n in range({flood}):
 for n in range({garbage}):
     out.write('{{"x": \\n' if n % 2 else "[1, 2, NaN]\\n")
     out.flush()
-    time.sleep(0.001)
+    time.sleep(0.01)
 while not os.path.exists({go!r}):
     time.sleep(0.02)
 while True:
@@ -51,13 +51,14 @@ def test_a_flood_garbage_and_a_stall_one_after_the_other(world: Field) -> None:
 
     def source(clock: Clock, tell: Tell) -> Source:
         command = (sys.executable, "-c", program)
-        settings = replace(InputSettings("tiny", "command"), command=command, most_hz=5000, stalled_after_s=0.3)
+        settings = replace(InputSettings("tiny", "command"), command=command, most_hz=1000, stalled_after_s=0.3)
         return open_inlet(settings, clock, tell).fitted(bundles.manifest())
 
     def told(code: str) -> int:
         return len(world.store.events("d1", code=code, limit=10_000))
 
     with running(world.device(source=source)) as device:
+        until(lambda: device.loop.errors > GARBAGE // 2)
         until(lambda: told("source-stalled") > 0)
         flooded = device.loop.healthy
         assert 0 < flooded < FLOOD
@@ -65,7 +66,6 @@ def test_a_flood_garbage_and_a_stall_one_after_the_other(world: Field) -> None:
         go.touch()
         until(lambda: told("source-flowing") > 0)
         device.goes_on()
-        assert device.loop.errors > GARBAGE // 2
         device.stop_predicting()
         until(device.sent)
         rows = {row.lane: row for row in world.store.ledger("d1")}

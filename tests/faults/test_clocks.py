@@ -11,7 +11,7 @@ from tests.ingests import until
 
 from sprat.hub.store.telemetry_values import Timing
 from sprat_device.board.clock import SystemClock
-from sprat_device.contract.phases import ClockState
+from sprat_device.contract.phases import ClockState, Lane
 
 pytestmark = pytest.mark.faults
 YEAR_US = 365 * 86_400_000_000
@@ -48,6 +48,7 @@ def test_a_board_that_starts_in_1970_is_timed_by_its_first_set_clock(world: Fiel
     world.link.cut()  # nothing arrives before the clock is set: an arrival is a bound, not a time
     with running(world.device(clock=clock)) as device:
         device.goes_on(400)
+        until(lambda: device.recorder.ledger()[Lane.PREDICTIONS].spooled > 0)
         clock.set(years=0, believed=True)
         device.goes_on(200)
         world.link.restore()

@@ -34,6 +34,8 @@ from sprat_device.inference.sources import reopening
 pytestmark = pytest.mark.faults
 TURNS = 15
 ROW = b"[1, 2, 3]"
+FEEDING = threading.Lock()
+"""Held while the test itself has files open."""
 
 
 class Held:
@@ -64,9 +66,10 @@ class Site:
         (folder / "inbox").mkdir()
         (folder / "lines").touch()
         np.save(folder / "rows.npy", np.full((4, 3), 0.5, np.float32))
-        self._ending = threading.Event()
+        self._fed, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._feed)
         self._thread.start()
+        assert self._fed.wait(60)
 
     def close(self) -> None:
         self._ending.set()
@@ -77,14 +80,16 @@ class Site:
         client = paho.Client(CallbackAPIVersion.VERSION2)
         client.connect("127.0.0.1", self.port)
         client.loop_start()
+        self._fed.set()
         number = 0
         while not self._ending.wait(0.02):
             number += 1
             junk = os.urandom(20)
             client.publish("site/a", ROW if number % 2 else junk)
-            (self.folder / "inbox" / f"{number}.json").write_bytes(ROW if number % 2 else junk)
-            with (self.folder / "lines").open("ab") as file:
-                file.write(ROW + b"\n" + junk + b"\n")
+            with FEEDING:
+                (self.folder / "inbox" / f"{number}.json").write_bytes(ROW if number % 2 else junk)
+                with (self.folder / "lines").open("ab") as file:
+                    file.write(ROW + b"\n" + junk + b"\n")
             try:
                 os.write(self.master, ROW + b"\n" + junk + b"\n")
             except BlockingIOError:
@@ -172,7 +177,8 @@ def test_inputs_and_outputs_come_and_go(site: Site, tmp_path: Path, monkeypatch:
 
 def _held() -> tuple[int, int]:
     """Return how many threads and descriptors this process has."""
-    return threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all that is wanted
+    with FEEDING:
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all that is wanted
 
 
 def _until(true: Callable[[], object]) -> None:

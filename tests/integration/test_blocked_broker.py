@@ -49,7 +49,7 @@ def test_offers_come_over_https_where_the_broker_cannot_be_reached(tmp_path: Pat
             wait_for(lambda: any(f"/{offer.bundle}." in path for path, _ in port.requests), log)
         finally:
             agent.terminate()
-            assert agent.wait(20) == 0, log.read_text()
+            assert agent.wait(60) == 0, log.read_text()
 
 
 def test_a_damaged_certificate_keeps_nobody_from_predicting(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_a_damaged_certificate_keeps_nobody_from_predicting(tmp_path: Path) -> N
             assert agent.poll() is None
         finally:
             agent.terminate()
-            assert agent.wait(20) == 0, log.read_text()
+            assert agent.wait(60) == 0, log.read_text()

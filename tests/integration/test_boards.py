@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -111,8 +112,9 @@ def test_from_a_stick_to_an_agent_that_runs_and_once_more_changes_nothing(
 
 def made_files(board: FakeBoard) -> set[str]:
     """Return the files of a board that only set-up writes."""
-    changing = ("var/lib/sprat/spool", "var/lib/sprat/status", "var/lib/sprat/reported", "var/lib/sprat/lock")
-    return {name for name in board.files() if not name.startswith(changing) and (board.root / name).is_file()}
+    changing = ("spool", "status", "reported", "lock", "tuf", "floors", "look", "tmp", ".")
+    agents = tuple(f"var/lib/sprat/{name}" for name in changing)
+    return {name for name in board.files() if not name.startswith(agents) and (board.root / name).is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -175,14 +177,15 @@ def test_a_power_cut_during_a_trial_boots_the_old_agent_and_a_good_one_takes_ove
     broken = variant(house, tmp_path / "w", "0.9.2", in_run("raise SystemExit(3)"))
     command = [str(settled.root / "usr/local/bin/sprat-device"), "board", "upgrade", "--root", str(settled.root)]
     process = subprocess.Popen(
-        [*command, "--wheelhouse", str(broken)], env=settled.environment, stderr=subprocess.PIPE, text=True
-    )
+        [*command, "--wheelhouse", str(broken)], env=settled.environment, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     assert process.stderr is not None
     while "trying agent" not in process.stderr.readline():
         assert process.poll() is None
     while not list((settled.root / "run").rglob("trial.conf")):
         assert process.poll() is None
-    process.kill()
+    os.killpg(process.pid, signal.SIGKILL)  # with a systemctl that it may have begun
     process.wait()
     process.stderr.close()
     shutil.rmtree(settled.root / "run")  # memory, which a boot begins anew

@@ -36,7 +36,7 @@ from sprat_device.telemetry.transport import Endpoint as MqttEndpoint
 from sprat_device.telemetry.transport import Lost, MqttTransport, Will
 
 pytestmark = pytest.mark.integration
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 def free_port() -> int:

@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ def _runs(state: Path) -> dict[str, Any]:
 
 
 def test_the_service_manager_is_told_of_start_life_reload_and_end(state: Path, start: Start) -> None:
-    agent = start(state, watchdog_s=1)
+    agent = start(state, watchdog_s=4)
     agent.ready()
     for _ in range(3):
         assert agent.manager.next() == "WATCHDOG=1"
@@ -130,7 +132,7 @@ def test_a_source_that_never_comes_back_and_a_broker_that_hangs_do_not_delay_the
 
 
 def test_a_command_that_comes_while_the_agent_ends_is_answered(linked: Path, hub: Asker, start: Start) -> None:
-    slowly = "import sprat_device.agent.agent as agent\nagent._STREAMS_END_S = 3.0\n"
+    slowly = "import sprat_device.agent.agent as agent\nagent._STREAMS_END_S = 8.0\nagent._UPLINK_ENDS_S = 20.0\n"
     agent = start(linked, script=slowly + daemons.HANGS)
     assert hub.ask("ping")["ok"]
     agent.manager.heard()
@@ -153,7 +155,8 @@ def test_a_broker_that_accepts_and_says_nothing_does_not_delay_the_end(
 
 
 def test_a_second_signal_ends_at_once(state: Path, start: Start) -> None:
-    agent = start(state, script=daemons.HANGS)
+    patiently = "import sprat_device.agent.agent as agent\nagent._STREAMS_END_S = 60.0\n"
+    agent = start(state, script=patiently + daemons.HANGS)
     agent.ready()
     agent.signal(signal.SIGTERM)
     assert agent.manager.next() == "STOPPING=1"
@@ -295,8 +298,8 @@ def test_a_read_only_state_folder_answers_on(linked: Path, hub: Asker, start: St
     agent.says("cannot be written (Read-only file system)")
     if cached:
         wait_for(lambda: hub.healthy() > 20, "it answers")
-        lanes = hub.ask("status")["result"]["report"]["ledger"]
-        assert lanes["predictions"]["evicted"] > 0
+        lost = ("report", "ledger", "predictions", "evicted")
+        wait_for(lambda: reduce(getitem, lost, hub.ask("status")["result"]) > 0, "what is lost is counted")
     else:
         agent.says("cannot be loaded")
     assert agent.end() == 0

@@ -43,7 +43,7 @@ from sprat_device.install.origins import FileMissing, HubOrigin, HubRefused
 from sprat_device.install.renewal import renew
 
 pytestmark = pytest.mark.integration
-WAIT_S = 40.0
+WAIT_S = 90.0
 FREE_PORTS = ("--console-port", "0", "--device-port", "0", "--mqtt-port", "0")
 
 
@@ -317,7 +317,7 @@ def test_no_path_leads_out_of_the_repository(hub: Hub, tmp_path: Path, path: str
     context.load_cert_chain(who.certificate, who.key)
     # By hand: clients tidy such paths up before they send them.
     with (
-        socket.create_connection(("127.0.0.1", int(raw[1])), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", int(raw[1])), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
     ):
         tls.sendall(f"GET /v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())

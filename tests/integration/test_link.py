@@ -90,3 +90,21 @@ def test_a_stall_keeps_what_is_open_and_silent(echo_port: int) -> None:
         link.restore()
         near.settimeout(5)
         assert near.recv(1) == b"y"
+
+
+def test_a_connection_that_is_being_made_while_the_link_is_cut_is_lost_too(
+    echo_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, begun, go_on = socket.create_connection, threading.Event(), threading.Event()
+
+    def slowly(*given: object, **named: object) -> socket.socket:
+        begun.set()
+        assert go_on.wait(60)
+        return connect(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "create_connection", slowly)
+    with Link("127.0.0.1", echo_port) as link, connect(("127.0.0.1", link.port), timeout=60) as near:
+        assert begun.wait(60)
+        link.cut()
+        go_on.set()
+        assert _lost(lambda: near.recv(1024))

@@ -83,7 +83,7 @@ def test_single_samples_of_a_watch_become_motions_windows_on_a_device(motion, tm
     path.write_text("\n".join(lines) + "\n")
     wanted = replace(InputSettings("motion", "file"), path=str(path), from_start=True, time_field="t")
     source = open_inlet(wanted, SystemClock(), print).fitted(_manifest(motion.bundles[0].path))
-    windows = [source.read(1).inputs["window"] for _ in range(4)]
+    windows = [source.read(30).inputs["window"] for _ in range(4)]
     source.close()
     for place, window in enumerate(windows):
         np.testing.assert_allclose(window, recording[20 * place : 20 * place + 40], atol=1e-5)

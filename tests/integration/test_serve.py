@@ -278,11 +278,11 @@ def test_requests_that_wait_are_run_at_once(serve: Callable[..., str]) -> None:
 def test_a_flood_against_a_small_queue_is_answered_or_told_to_come_again(serve: Callable[..., str]) -> None:
     gate = Gate()
     address = serve(session(gate), replace(LOCAL, queue=4, connections=300))
-    released = threading.Timer(1.0, gate.open.set)
-    released.start()
 
     def ask(_place: int) -> tuple[int, str | None]:
         status, headers, _ = Client(address).ask()
+        if status == 503:  # it is full
+            gate.open.set()
         return status, headers["Retry-After"]
 
     found = together(200, ask)
@@ -351,7 +351,7 @@ def test_clients_that_were_refused_and_stay_are_bounded_too(serve: Callable[...,
 
 def test_an_answer_that_takes_too_long_is_504_and_its_row_is_left_out(serve: Callable[..., str]) -> None:
     gate, records = Gate(), KeptRecords()
-    address = serve(session(gate), replace(LOCAL, time_limit_s=0.2), recorder=records)
+    address = serve(session(gate), replace(LOCAL, time_limit_s=2.0), recorder=records)
     found = together(2, lambda _place: Client(address).ask())
     assert {(status, told["error"]["reason"]) for status, _, told in found} == {(504, "too-slow")}
     gate.open.set()
@@ -380,7 +380,7 @@ def test_a_client_that_leaves_is_not_predicted_for(serve: Callable[..., str]) ->
 
 
 def test_a_slow_client_is_given_up_and_keeps_nobody_waiting(serve: Callable[..., str]) -> None:
-    address = serve(session(), replace(LOCAL, request_s=0.5))
+    address = serve(session(), replace(LOCAL, request_s=3.0))
     with raw_socket(address) as slow:
         slow.sendall(b"POST ")
         for byte in b"/v1/models":
@@ -388,7 +388,7 @@ def test_a_slow_client_is_given_up_and_keeps_nobody_waiting(serve: Callable[...,
             assert Client(address).ask()[0] == 200
         came = received(slow)
     assert came.startswith(b"HTTP/1.1 408 ")
-    assert b"no whole request within 0.5 s" in came
+    assert b"no whole request within 3 s" in came
 
 
 def test_a_body_that_never_comes_is_given_up_too(serve: Callable[..., str]) -> None:

@@ -195,9 +195,9 @@ def test_clients_that_come_and_go_leave_nothing_behind() -> None:
             client.close()
         assert ask(address, "/v1/models/tiny/predict", ROW)[0] == 200
         for _ in range(500):
-            if len(os.listdir("/proc/self/fd")) == opened:  # noqa: PTH208
+            if len(os.listdir("/proc/self/fd")) <= opened:  # noqa: PTH208
                 break
             ask(address, "/healthz")
-        assert len(os.listdir("/proc/self/fd")) == opened  # noqa: PTH208
-    assert threading.active_count() == threads
-    assert len(os.listdir("/proc/self/fd")) == files  # noqa: PTH208
+        assert len(os.listdir("/proc/self/fd")) <= opened  # noqa: PTH208
+    assert threading.active_count() <= threads
+    assert len(os.listdir("/proc/self/fd")) <= files  # noqa: PTH208

@@ -83,13 +83,20 @@ def test_predictions_act_without_a_hub_follow_the_settings_and_end_with_the_agen
     agent.signal(SIGHUP)
     wait_for(lambda: len(labels(later)) >= 3, "predictions at the new output")
     assert set(labels(later)) == {"high"}
+    wait_for(lambda: len(labels(later)) >= 30, "more predictions, while the old output ends")
     before = len(labels(every))
-    wait_for(lambda: len(labels(later)) >= 30, "more predictions")
+    wait_for(lambda: len(labels(later)) >= 60, "still more of them")
     assert len(labels(every)) == before
     assert pid.read_text() == first
     assert agent.end() == 0
-    assert not Path(f"/proc/{first}").exists()
+    wait_for(lambda: not Path(f"/proc/{first}").exists(), "the end of its program")
     assert "settings changed" in agent.log
+
+
+def put(folder: Path, value: int) -> None:
+    """Put a reading into a watched folder, whole at once."""
+    np.save(folder / ".coming.npy", np.array([value, 2, 1], np.float32))
+    (folder / ".coming.npy").rename(folder / f"{value}.npy")
 
 
 def test_a_folder_is_not_read_twice_over_a_restart_of_the_agent(tmp_path: Path, state: Path, start: Start) -> None:
@@ -103,10 +110,10 @@ def test_a_folder_is_not_read_twice_over_a_restart_of_the_agent(tmp_path: Path, 
     agent.says("source-failed")  # the folder is not there yet, and the agent runs on
     folder.mkdir()
     for n in range(3):
-        np.save(folder / f"{n}.npy", np.array([n, 2, 1], np.float32))
+        put(folder, n)
     wait_for(lambda: len(labels(told)) == 3, "three predictions")
     assert agent.end() == 0
-    np.save(folder / "3.npy", np.array([9, 2, 1], np.float32))
+    put(folder, 9)
     again = start(state)
     wait_for(lambda: len(labels(told)) == 4, "the new one's prediction")
     assert again.end() == 0

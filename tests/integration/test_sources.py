@@ -38,7 +38,9 @@ from sprat_device.inference.loop import Loop
 from sprat_device.inference.preparing import preparing
 from sprat_device.inference.session import Session
 from sprat_device.inference.sources import open_inlet, reopening
+from sprat_device.inference.sources.item import Item
 from sprat_device.inference.sources.reading import Reading, Source
+from sprat_device.inference.sources.waiting import Waiting
 
 pytestmark = pytest.mark.integration
 _MOST_S = 20
@@ -92,6 +94,13 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reopening, "_MOST_S", 0.2)
 
 
+def wait_until(true: Callable[[], object]) -> None:
+    until = time.monotonic() + _MOST_S
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 def rows(readings: list[Reading]) -> list[Any]:
     return [reading.inputs["x"].tolist() for reading in readings]
 
@@ -121,15 +130,20 @@ def test_a_camera_command_gives_frames_and_is_killed_with_its_own_children(
         described, kind="command", command=command, format="raw", pixels="yuv420", width=4, height=4, newest=True
     )
     first, second = line.read(2)
+    pid = tmp_path / "child"
+    wait_until(lambda: pid.exists() and pid.read_text())
     assert first.inputs["x"].shape == (4, 4, 3)
     assert len(set(first.inputs["x"].ravel().tolist())) == 1  # gray: U and V are at their middle
     assert second.inputs["x"][0, 0, 0] != first.inputs["x"][0, 0, 0]
     line.source.close()
-    child = int((tmp_path / "child").read_text())
-    until = time.monotonic() + 5
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: not _runs(pid.read_text()))
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_command_that_ends_is_started_anew_and_its_words_are_logged(
@@ -169,13 +183,13 @@ def test_garbage_between_lines_is_a_fault_each(open_line: Callable[..., Line]) -
     ]
 
 
-def test_a_command_that_falls_silent_is_told(open_line: Callable[..., Line]) -> None:
-    command = program(
-        "print('[1, 2, 3]', flush=True)", "time.sleep(0.8)", "print('[4, 5, 6]', flush=True)", "time.sleep(600)"
-    )
-    line = open_line(kind="command", command=command, stalled_after_s=0.3)
+def test_a_command_that_falls_silent_is_told(tmp_path: Path, open_line: Callable[..., Line]) -> None:
+    go = tmp_path / "go"
+    behave = f"echo '[1, 2, 3]'; while [ ! -e {go} ]; do sleep 0.1; done; echo '[4, 5, 6]'; sleep 600"
+    line = open_line(kind="command", command=("/bin/sh", "-c", behave), stalled_after_s=2.0)
     line.read(1)
     line.until("source-stalled")
+    go.touch()
     (reading,) = line.read(1)
     assert reading.begins
     assert [code for code, _detail in line.told] == ["source-stalled", "source-flowing"]
@@ -275,7 +289,8 @@ def wait_for_first(line: Line, sensor: Sensor) -> None:
     while line.source.read(0.1) is None:
         assert time.monotonic() < until, line.told
         sensor.say(b"[0, 0, 0]")
-    while line.source.read(0.2) is not None:
+    sensor.say(b"[0, 0, 1]")
+    while rows(line.read(1)) != [[0, 0, 1]]:
         pass
 
 
@@ -305,7 +320,7 @@ def test_messages_of_a_topic_become_readings_over_a_broker_that_dies(
 
 
 def test_a_topic_that_floods_drops_the_oldest_and_counts_them(
-    broker: Mosquitto, open_line: Callable[..., Line]
+    broker: Mosquitto, open_line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = open_line(kind="mqtt", port=broker.port, topic="site/one", format="raw", queue=8)
     sensor = Sensor(broker)
@@ -314,11 +329,20 @@ def test_a_topic_that_floods_drops_the_oldest_and_counts_them(
     while line.source.read(0.1) is None:
         assert time.monotonic() < until, line.told
         sensor.say(wait_for_first_raw)
-    while line.source.read(0.2) is not None:
+    sensor.say(np.full(3, 0.5, np.float32).tobytes())
+    while rows(line.read(1)) != [[0.5] * 3]:
         pass
+    came: list[object] = []
+    put = Waiting.put
+
+    def counted(waiting: Waiting, item: Item) -> None:
+        put(waiting, item)
+        came.append(item)
+
+    monkeypatch.setattr(Waiting, "put", counted)
     for n in range(1, 101):
         sensor.say(np.full(3, n, np.float32).tobytes())
-    time.sleep(0.5)  # the client's own thread takes them in
+    wait_until(lambda: len(came) == 100)  # the client's own thread takes them in
     found = line.read(8)
     assert [row[0] for row in rows(found)] == list(range(93, 101))
     assert [reading.begins for reading in found] == [True] + [False] * 7

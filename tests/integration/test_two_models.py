@@ -227,8 +227,8 @@ def test_an_address_that_is_taken_stops_nothing_else(agent: Agent, broker: Mosqu
         try:
             again.says("another program listens there")
             wait_for(lambda: hub.holds(("tiny", "stream", 1)), "predictions of the stream at the hub")
+            (state / "serve.sock").unlink()  # before it is free: the agent may take it at once
             other.close()
-            (state / "serve.sock").unlink()
             again.says("answers on demand at")
             assert ask(state, "tiny", "predict", "[1, 2, 3]")[0] == 200
             assert again.end() == 0

@@ -341,9 +341,10 @@ def test_twins_presence_and_commands_go_both_ways(broker: Mosquitto, hub: Hub, d
     assert hub.replies.get(timeout=30) == (b"pong", b"c1")
 
     broker.kill()
+    hub.subscribed.clear()
+    hub.documents.clear()
     broker.start()  # without a disk: the session and all retained words are gone
     wait_for(hub.subscribed.is_set, "hub is back")
-    hub.documents.clear()
     wait_for(lambda: hub.documents.get(Kind.REPORTED) == reported, "reported twin after the broker's loss")
 
 

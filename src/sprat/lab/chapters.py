@@ -86,7 +86,8 @@ def lose_link(on: Stage) -> None:
 
     def whole() -> list[dict[str, Any]] | None:
         rows = _predictions(on, device)
-        return rows if rows[-1]["wall_us"] > back_us else None
+        gapless = len({row["index"] for row in rows}) == rows[-1]["index"] + 1  # what is live came before the backlog
+        return rows if gapless and rows[-1]["wall_us"] > back_us else None
 
     rows = wait_for(f"backlog of {device.name}", whole, timeout_s=60)
     alone = sum(cut_us <= row["wall_us"] < back_us for row in rows)

@@ -38,8 +38,8 @@ class Link:
 
     def cut(self) -> None:
         """Lose the link: reset what is open, turn away what comes."""
-        self._up.clear()
         with self._lock:
+            self._up.clear()
             for end in self._open:
                 _reset(end)
 
@@ -89,6 +89,9 @@ class Link:
         with near, far:
             with self._lock:
                 self._open |= {near, far}
+                if not self._up.is_set():  # it was cut while this connection was being made
+                    _reset(near)
+                    _reset(far)
             back = threading.Thread(target=_pump, args=(far, near, self._flowing), daemon=True)
             back.start()
             _pump(near, far, self._flowing)

@@ -25,6 +25,7 @@ class Runner:
     def __init__(self):
         self.lock, self.inferring, self.checking = threading.Lock(), 0, 0
         self.most_inferring, self.beside_a_check = 0, 0
+        self.together = threading.Barrier(1)
 
     def runtimes(self):
         return {"onnx": "1.0"}
@@ -34,7 +35,7 @@ class Runner:
             self.inferring += 1
             self.most_inferring = max(self.most_inferring, self.inferring)
             self.beside_a_check += self.checking
-        time.sleep(0.05)
+        self.together.wait(60)
         with self.lock:
             self.inferring -= 1
         if bundle.name == "broken.sprat":
@@ -81,6 +82,7 @@ def tried(tmp_path):
 def test_answers_run_side_by_side_and_each_check_alone(tried, monkeypatch, width, side_by_side):
     trials, runner, lowering = tried
     names = ("float64-onnx", "dynamic-onnx", "trees-half", "given-onnx")
+    runner.together = threading.Barrier(side_by_side)
     trials.run_all([(lowering(name), "onnx") for name in names], width=width)
     assert runner.most_inferring == side_by_side
     assert runner.beside_a_check == 0

@@ -59,11 +59,11 @@ def test_a_reader_sees_the_last_commit_while_another_thread_writes(database: Dat
         with database.transaction() as db:
             db.execute("INSERT INTO one VALUES (1)")
             inside.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     thread = threading.Thread(target=write)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     assert count(database) == 0
     go_on.set()
     thread.join()

@@ -206,6 +206,9 @@ class Rig:
         self._ending.set()
         self._loop.join()
         self.shadow.stop()
+        self.shadow._thread.join(
+            LONG_S
+        )  # `stop` waits a second for it; a process of the lowest priority may take longer
         return self.recorder.summaries[-1]
 
 
@@ -275,7 +278,7 @@ def test_the_duty_cycle_keeps_to_its_share_of_the_processor(rig: Callable[..., R
 def test_a_shadow_that_goes_wrong_is_begun_again_and_then_given_up(
     rig: Callable[..., Rig], what: str, reason: str
 ) -> None:
-    one = rig(what, starts=2, timeout_s=0.5 if what.startswith("hang") else 20.0)
+    one = rig(what, starts=2, timeout_s=0.5 if what.startswith("hang") else LONG_S)
     one.until(lambda: one.shadow.standing.state == "given-up")
     shown = one.shown
     one.until(lambda: one.shown > shown + 20)  # the loop goes on
@@ -430,8 +433,7 @@ def test_a_shadow_waits_until_the_machine_has_memory_to_spare(
     one.until(lambda: one.shadow.standing.state == "waiting")
     assert one.shadow.standing.starts == 0
     why = ""
-    one.until(lambda: one.shadow.standing.state == "running")
-    assert one.recorder.codes() == ["shadow-waits", "shadow-running"]
+    one.until(lambda: one.recorder.codes() == ["shadow-waits", "shadow-running"])
     one.stop()
 
 

@@ -205,12 +205,15 @@ def test_a_sink_that_works_every_other_time_is_not_told_each_time(monkeypatch: p
 
 
 def test_what_is_too_old_is_not_given_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlets, "_LEAST_S", 0.2)
+    monkeypatch.setattr(outlets, "_LEAST_S", 1.0)
     sink, events = Kept([OSError("away")]), Events()
     monkeypatch.setattr(outlets.random, "random", lambda: 1.0)
-    made = Outlet(settings(max_age_s=0.1), sink.open, events)
+    made = Outlet(settings(max_age_s=3600), sink.open, events)
     made.answered(SESSION, ORIGIN, prediction(0, index=0))
-    wait_until(lambda: not sink.script and not made._queue)
+    wait_until(lambda: not sink.script)  # tried once; before it is tried again, it is too old
+    made._settings = replace(made._settings, max_age_s=0.0)
+    wait_until(lambda: not made._queue)
+    made._settings = replace(made._settings, max_age_s=3600)
     made.answered(SESSION, ORIGIN, prediction(0, index=1))
     wait_until(lambda: sink.given == [1])
     made.close(1)
