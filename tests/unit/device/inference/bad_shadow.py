@@ -45,6 +45,7 @@ def _answer(wire: Wire, what: str, at: int, memory: int) -> int:
         except EOFError:
             return 0
         count += 1
+        time.sleep(1.5 if what == "slow" else 0)
         if count >= at:
             match what:
                 case "die":

@@ -291,6 +291,35 @@ def test_a_shadow_that_goes_wrong_is_begun_again_and_then_given_up(
     assert one.stop().starts == 2
 
 
+def test_a_shadow_that_a_busy_board_holds_up_is_no_hung_one(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "held_back_s", lambda _pid: time.monotonic())  # others ran all the time
+    one = rig("slow", timeout_s=0.5)
+    one.until(lambda: one.shadow.standing.compared >= 2)
+    assert one.shadow.standing.starts == 1
+    one.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not tell")
+def test_the_kernel_tells_how_long_a_process_was_held_back() -> None:
+    core = min(os.sched_getaffinity(0))
+    spin = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+    with (
+        subprocess.Popen([sys.executable, "-c", spin]) as one,
+        subprocess.Popen([sys.executable, "-c", spin]) as other,
+    ):
+        try:
+            until = time.monotonic() + LONG_S
+            while min(process.held_back_s(one.pid), process.held_back_s(other.pid)) < 0.2:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        finally:
+            one.kill()
+            other.kill()
+    assert process.held_back_s(one.pid) == 0, "it is gone"
+
+
 def test_a_process_that_lived_long_enough_has_its_deaths_forgotten(
     rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
