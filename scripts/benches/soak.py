@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,14 +31,17 @@ LONG_S, SHORT_S = 3600.0, 90.0
 SAMPLE_S = 5.0
 PICTURE = Path("build/soak.png")
 SEED = 20
+STALLED_S = 3.0
+"""The lab's devices write a frame every second; after three the disk takes nothing, and records wait in memory."""
 
 
 @dataclass
 class Course:
-    """What was seen: seconds since the start, MiB, and the spells without a link."""
+    """What was seen: seconds since the start, MiB, for how long nothing was written, and the spells without a link."""
 
     at_s: list[float] = field(default_factory=list)
     allocated: list[float] = field(default_factory=list)
+    unwritten_s: list[float] = field(default_factory=list)
     spells: list[tuple[float, float, str]] = field(default_factory=list)
 
 
@@ -99,7 +102,17 @@ def _watch(device: LabDevice, course: Course, begun: float, until: float) -> Non
         if not course.at_s or now - course.at_s[-1] >= SAMPLE_S:
             course.at_s.append(now)
             course.allocated.append(allocated_mib(device.process.pid))
+            course.unwritten_s.append(_unwritten_s(device.state / "spool"))
         time.sleep(0.5)
+
+
+def _unwritten_s(spool: Path) -> float:
+    """Return how long ago the newest record was written."""
+    written = []
+    for segment in spool.rglob("*.seg"):
+        with suppress(FileNotFoundError):  # the hub has it, so it goes
+            written.append(segment.stat().st_mtime)
+    return time.time() - max(written, default=time.time())
 
 
 def _flat(course: Course) -> list[Row]:
@@ -122,7 +135,10 @@ def _flat(course: Course) -> list[Row]:
             spread=spread,
         )
         for since, begin in (("after a tenth", tenth), ("after a half", 5 * tenth))
-    ]
+    ] + [
+        Row("soak", "longest without a write to the spool", max(course.unwritten_s), "s", "usual",
+            float(np.median(course.unwritten_s)), spread="(records wait in memory meanwhile)")
+    ]  # fmt: skip
 
 
 def _ledger(on: Stage, device: LabDevice) -> list[Row]:
@@ -152,8 +168,11 @@ def _draw(course: Course) -> None:
     axes = figure.subplots()
     for since, until, kind in course.spells:
         axes.axvspan(since / 60, until / 60, color={"cut": "0.85", "stall": "0.93"}[kind], lw=0)
-    axes.plot(np.array(course.at_s) / 60, course.allocated, lw=1)
-    axes.set(xlabel="minutes (grey: link cut off, light grey: half open)", ylabel="allocated memory, MiB",
+    minutes = np.array(course.at_s) / 60
+    axes.plot(minutes, course.allocated, lw=1)
+    stalled = minutes[np.array(course.unwritten_s) > STALLED_S]
+    axes.plot(stalled, np.zeros(len(stalled)), "r|")
+    axes.set(xlabel="minutes (grey: link cut off, light grey: half open; red: for 3 s the disk took nothing)", ylabel="allocated memory, MiB",
              ylim=(0, 1.25 * max(course.allocated)), title="One agent, 100 predictions a second, a link that flaps")  # fmt: skip
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
